@@ -1,0 +1,47 @@
+# `make demo` and `make test` do everything on a fresh machine: Python >= 3.11 is all they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DATA ?=
+export DENSCONF_DATA ?= $(wildcard ../shared/data)
+export PYTHONHASHSEED ?= 0
+
+.PHONY: demo test lint types doctest docs bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per set of extras: a second `make` installs nothing.
+$(VENV)/.%: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.paper
+	$(BIN)/python -m sklearn_densconf.paper demo $(if $(DATA),--data $(DATA)) --out demo
+
+test: $(VENV)/.tests
+	SCIPY_ARRAY_API=1 $(BIN)/python -m coverage run -m pytest --doctest-continue-on-failure
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m numpydoc lint $$(git ls-files 'sklearn_densconf/*.py')
+
+types: $(VENV)/.tests
+	$(BIN)/mypy
+
+doctest: $(VENV)/.tests
+	SCIPY_ARRAY_API=1 $(BIN)/python -m pytest --doctest-modules -p no:cacheprovider sklearn_densconf
+	SCIPY_ARRAY_API=1 $(BIN)/python -m pytest --doctest-glob='*.md' --doctest-glob='*.rst' -p no:cacheprovider README.md docs
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) docs/_build docs/auto_examples docs/generated demo

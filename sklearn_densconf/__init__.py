@@ -1,0 +1,39 @@
+"""A confidence for deep classifiers that falls when it should, as scikit-learn estimators.
+
+Public names are imported on first use: ``import sklearn_densconf`` imports neither torch nor
+matplotlib.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {  # public name -> module that defines it
+    "DensityClassifier": "density",
+    "FeatureExtractor": "features",
+    "GaussianDensityClassifier": "density",
+    "SoftmaxClassifier": "baselines",
+}
+
+__all__ = [
+    "DensityClassifier",
+    "FeatureExtractor",
+    "GaussianDensityClassifier",
+    "SoftmaxClassifier",
+]
+
+if TYPE_CHECKING:
+    from sklearn_densconf.baselines import SoftmaxClassifier
+    from sklearn_densconf.density import DensityClassifier, GaussianDensityClassifier
+    from sklearn_densconf.features import FeatureExtractor
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

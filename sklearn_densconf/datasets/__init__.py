@@ -1,0 +1,1 @@
+"""Folders of pictures and the original files of MNIST."""

@@ -1,0 +1,1 @@
+"""Class-conditional densities on the activations of a network."""

@@ -1,0 +1,1 @@
+"""Figures of confidences, in the conventions of scikit-learn's displays."""

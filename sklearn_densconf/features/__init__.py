@@ -1,0 +1,1 @@
+"""Activations of a trained torch network, as a scikit-learn transformer."""
