@@ -44,14 +44,9 @@ def main() -> None:
 
 def _run(topic: str, only: str) -> list[Row]:
     module = import_module(f"tests.benchmarks.bench_{topic}")
-    rows = []
-    for case in getattr(module, "CASES", []):
-        if only in case.name:
-            rows.append(_said(measure(case)))
-    for figure in getattr(module, "FIGURES", []):
-        if only in figure.__name__:
-            rows.append(_said(figure()))
-    return rows
+    rows = [_said(measure(case)) for case in getattr(module, "CASES", []) if only in case.name]
+    figures = [figure for figure in getattr(module, "FIGURES", []) if only in figure.__name__]
+    return rows + [_said(figure()) for figure in figures]
 
 
 def _said(row: Row) -> Row:
@@ -94,9 +89,10 @@ def _page(stored: dict) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`; do not edit. Each figure is the median of at least five ratios (smallest – largest) of two "
-        "things run in turn in one process. Where the goal is `>=` the figure is the peer's time over ours, where it is `<=` "
-        "ours over the peer's; the times are medians, ours first.",
+        "Written by `make bench`; do not edit. Each figure is the median of at least five ratios "
+        "(smallest – largest) of two things run in turn in one process. Where the goal is `>=` the "
+        "figure is the peer's time over ours, where it is `<=` ours over the peer's; the times are "
+        "medians, ours first.",
         "",
         f"Machine: {stored['machine']}. Versions: {versions}.",
     ]
