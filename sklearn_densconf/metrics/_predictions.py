@@ -1,0 +1,89 @@
+"""From a fitted classifier to labels and their confidence; the checks that all metrics share."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.pipeline import Pipeline
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
+
+
+def predict_with_confidence(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Give the predicted labels and their probabilities, with one pass through the network.
+
+    A Pipeline's transformers, where the network is, run once; its last step then predicts twice,
+    labels and probabilities, because they may follow different rules: the confidence belongs to
+    ``predict``'s label, which need not be the most probable one (``predict_from="features"``, a
+    moved threshold). An estimator that is a network itself, such as a bare skorch net, runs twice:
+    put a :class:`~sklearn_densconf.SoftmaxClassifier` behind a
+    :class:`~sklearn_densconf.FeatureExtractor` instead.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted classifier with ``predict`` and ``predict_proba``, a Pipeline that ends in one, or a
+        search over either, whose ``best_estimator_`` is used.
+    X : array-like or list of length n_samples
+        What the estimator takes: arrays, paths, pictures.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples,)
+        Predicted labels, with the dtype of ``classes_``.
+    confidence : ndarray of shape (n_samples,), floating
+        ``predict_proba`` of the predicted label, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the estimator has no ``predict_proba``.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sklearn_densconf.metrics import predict_with_confidence
+    >>> model = GaussianNB().fit([[-2.0], [-1.0], [1.0], [2.0]], [0, 0, 1, 1])
+    >>> labels, confidence = predict_with_confidence(model, [[0.0], [3.0]])
+    >>> labels.tolist(), confidence.round(3).tolist()
+    ([0, 1], [0.5, 1.0])
+    """
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not hasattr(estimator, "predict_proba"):
+        raise ValueError(
+            f"a confidence needs an estimator with predict_proba, got {estimator}: "
+            f"wrap it in sklearn.calibration.CalibratedClassifierCV"
+        )
+    if isinstance(estimator, Pipeline):
+        features = estimator[:-1].transform(X) if len(estimator) > 1 else X
+        return predict_with_confidence(estimator[-1], features)
+    labels, probabilities = estimator.predict(X), estimator.predict_proba(X)
+    columns = np.searchsorted(estimator.classes_, labels)
+    return labels, probabilities[np.arange(len(columns)), columns]
+
+
+def _predict_outcomes(estimator: Any, X: Any, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Give whether each predicted label is right, and its confidence: what the metrics take."""
+    labels, confidence = predict_with_confidence(estimator, X)
+    check_consistent_length(y, labels)
+    return np.asarray(labels == column_or_1d(y)), confidence
+
+
+def _check_outcomes(correct: ArrayLike, confidence: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Give both as float64 vectors of one length, or say what is wrong with them."""
+    outcomes, confidence = np.asarray(column_or_1d(correct)), _check_confidence(confidence)
+    check_consistent_length(outcomes, confidence)
+    if not np.isin(outcomes, (0, 1)).all():
+        raise ValueError(
+            f"correct must hold True or False (1 or 0) for each prediction, "
+            f"got {np.unique(outcomes)[:5]}: pass y_true == y_pred"
+        )
+    return outcomes.astype(np.float64), confidence
+
+
+def _check_confidence(confidence: ArrayLike, name: str = "confidence") -> np.ndarray:
+    """Give confidences as a float64 vector: finite, at least one."""
+    values = np.asarray(column_or_1d(confidence, dtype=np.float64))
+    assert_all_finite(values, input_name=name)
+    if values.size == 0:
+        raise ValueError(f"{name} is empty: at least one value is needed")
+    return values

@@ -1,0 +1,208 @@
+"""A confidence as a ranking: does it put errors, or strangers, last."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import roc_curve
+from sklearn.utils import check_consistent_length, column_or_1d
+
+from sklearn_densconf.metrics._predictions import _check_confidence, _check_outcomes
+
+
+class RiskCoverageCurve(NamedTuple):
+    """Risk when only the most confident predictions are kept, at every coverage.
+
+    Attributes
+    ----------
+    coverage : ndarray of shape (n_samples,), float64
+        Fraction of the predictions kept: 1/n, 2/n, ..., 1.
+    risk : ndarray of shape (n_samples,), float64
+        Fraction of wrong labels among those kept.
+    threshold : ndarray of shape (n_samples,), float64
+        Confidence of the last prediction kept.
+    """
+
+    coverage: np.ndarray
+    risk: np.ndarray
+    threshold: np.ndarray
+
+
+def risk_coverage_curve(correct: ArrayLike, confidence: ArrayLike) -> RiskCoverageCurve:
+    r"""Give the error rate of the most confident predictions, for every number of them kept.
+
+    .. math:: r(i) = \frac{1}{i} \sum_{j \le i} 1[\text{the } j\text{-th most confident is wrong}]
+
+    Where confidences tie, the order is not known: the risk is then its expectation over all orders
+    of the tied predictions, so that the result does not depend on the order of the samples.
+
+    Parameters
+    ----------
+    correct : array-like of shape (n_samples,), bool
+        Whether each predicted label is right.
+    confidence : array-like of shape (n_samples,), floating
+        Any finite score that is larger where the label is more certain.
+
+    Returns
+    -------
+    RiskCoverageCurve
+        ``coverage``, ``risk`` and ``threshold``, each of shape (n_samples,).
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a confidence is not finite or ``correct`` is not boolean.
+
+    Examples
+    --------
+    >>> from sklearn_densconf.metrics import risk_coverage_curve
+    >>> risk_coverage_curve([True, True, False, True], [0.9, 0.8, 0.3, 0.3]).risk.round(3).tolist()
+    [0.0, 0.0, 0.167, 0.25]
+    """
+    correct, confidence = _check_outcomes(correct, confidence)
+    order = np.argsort(-confidence)
+    threshold = confidence[order]
+    n_kept = np.arange(1, len(order) + 1)
+    n_wrong = np.cumsum(1 - correct[order])
+    # Within a run of equal confidences the expected number of errors grows linearly.
+    last_of_run = np.append(threshold[1:] != threshold[:-1], True)
+    n_wrong = np.interp(
+        n_kept, np.append(0, n_kept[last_of_run]), np.append(0, n_wrong[last_of_run])
+    )
+    return RiskCoverageCurve(n_kept / len(order), n_wrong / n_kept, threshold)
+
+
+def area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float:
+    r"""Give AURC, the mean risk over all coverages: smaller is better.
+
+    .. math:: \mathrm{AURC} = \frac{1}{n} \sum_{i=1}^{n} r(i)
+
+    with :math:`r` of :func:`risk_coverage_curve`, ties included.
+
+    Parameters
+    ----------
+    correct : array-like of shape (n_samples,), bool
+        Whether each predicted label is right.
+    confidence : array-like of shape (n_samples,), floating
+        Any finite score that is larger where the label is more certain.
+
+    Returns
+    -------
+    float
+        AURC, in [0, 1]. It counts accuracy as well as ranking: see
+        :func:`excess_area_under_risk_coverage`.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a confidence is not finite or ``correct`` is not boolean.
+
+    References
+    ----------
+    Y. Geifman, G. Uziel, R. El-Yaniv, "Bias-reduced uncertainty estimation for deep neural
+    classifiers", ICLR 2019, section 2. There, tied predictions enter together, with the risk of
+    their last one; here they enter one by one in random order, so that AURC is continuous: a tie
+    costs what breaking it by chance costs.
+
+    Examples
+    --------
+    >>> from sklearn_densconf.metrics import area_under_risk_coverage
+    >>> area_under_risk_coverage([True, True, False], [0.9, 0.8, 0.1])
+    0.1111111111111111
+    """
+    return float(risk_coverage_curve(correct, confidence).risk.mean())
+
+
+def excess_area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float:
+    """Give E-AURC, the AURC above that of the best order of the same predictions.
+
+    The best order puts every error last. Accuracy is thus taken out: 0 is a perfect ranking, also
+    of a poor classifier.
+
+    Parameters
+    ----------
+    correct : array-like of shape (n_samples,), bool
+        Whether each predicted label is right.
+    confidence : array-like of shape (n_samples,), floating
+        Any finite score that is larger where the label is more certain.
+
+    Returns
+    -------
+    float
+        E-AURC, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a confidence is not finite or ``correct`` is not boolean.
+
+    References
+    ----------
+    Y. Geifman, G. Uziel, R. El-Yaniv, "Bias-reduced uncertainty estimation for deep neural
+    classifiers", ICLR 2019, section 3. The best AURC is taken from the sample itself, not from
+    their limit for large n, r + (1 - r) ln(1 - r), which can make E-AURC negative.
+
+    Examples
+    --------
+    >>> from sklearn_densconf.metrics import excess_area_under_risk_coverage
+    >>> excess_area_under_risk_coverage([True, True, False], [0.9, 0.8, 0.1])
+    0.0
+    """
+    best = area_under_risk_coverage(correct, correct)
+    return area_under_risk_coverage(correct, confidence) - best
+
+
+def fpr_at_tpr(
+    y_true: ArrayLike, score: ArrayLike, *, tpr: float = 0.95, pos_label: int | str = 1
+) -> float:
+    """Give the fraction of negatives accepted by the threshold that accepts a share of positives.
+
+    The threshold is the largest score that accepts at least ``tpr`` of the positives; a sample is
+    accepted when its score is at least the threshold, so tied samples are accepted together and no
+    operating point is interpolated that no threshold reaches.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Labels; those equal to ``pos_label`` are the positives, all others the negatives.
+    score : array-like of shape (n_samples,), floating
+        Larger where a sample is more likely positive.
+    tpr : float in (0, 1], default=0.95
+        Share of the positives to accept.
+    pos_label : int or str, default=1
+        The positive class. With a confidence as the score it is the in-distribution (or the right)
+        samples, as in Liang et al.; papers that call the strangers positive get another number.
+
+    Returns
+    -------
+    float
+        False positive rate, in [0, 1]: smaller is better.
+
+    Raises
+    ------
+    ValueError
+        If ``tpr`` is outside (0, 1], a score is not finite, or one of the two classes is empty.
+
+    References
+    ----------
+    S. Liang, Y. Li, R. Srikant, "Enhancing the reliability of out-of-distribution image detection
+    in neural networks", ICLR 2018, section 4.
+
+    Examples
+    --------
+    >>> from sklearn_densconf.metrics import fpr_at_tpr
+    >>> fpr_at_tpr([1, 1, 1, 0, 0], [0.9, 0.8, 0.4, 0.5, 0.1])
+    0.5
+    """
+    if not 0 < tpr <= 1:
+        raise ValueError(f"tpr must be in (0, 1], got {tpr}")
+    positive, score = column_or_1d(y_true) == pos_label, _check_confidence(score, "score")
+    check_consistent_length(positive, score)
+    if positive.all() or not positive.any():
+        raise ValueError(
+            f"y_true needs both classes, got {positive.sum()} of {positive.size} samples equal to "
+            f"pos_label={pos_label!r}: check pos_label"
+        )
+    rates = roc_curve(positive, score, drop_intermediate=False)
+    false_positive_rate, true_positive_rate = rates[:2]
+    return float(false_positive_rate[np.argmax(true_positive_rate >= tpr)])

@@ -1,0 +1,74 @@
+"""The metrics as scorers for ``cross_validate`` and ``GridSearchCV``: larger is better."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import roc_auc_score
+
+from sklearn_densconf.metrics._calibration import expected_calibration_error
+from sklearn_densconf.metrics._predictions import _predict_outcomes
+from sklearn_densconf.metrics._ranking import (
+    area_under_risk_coverage,
+    excess_area_under_risk_coverage,
+)
+
+# name -> (sign that makes larger better, metric of correct and confidence)
+_METRICS: dict[str, tuple[int, Callable[[ArrayLike, ArrayLike], float]]] = {
+    "error_detection_auroc": (1, roc_auc_score),
+    "neg_area_under_risk_coverage": (-1, area_under_risk_coverage),
+    "neg_excess_area_under_risk_coverage": (-1, excess_area_under_risk_coverage),
+    "neg_expected_calibration_error": (-1, expected_calibration_error),
+}
+
+
+def _score(name: str, estimator: Any, X: Any, y: ArrayLike) -> float:
+    sign, metric = _METRICS[name]
+    return sign * metric(*_predict_outcomes(estimator, X, y))
+
+
+def confidence_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
+    """Give every score of a fitted classifier's confidence, with one pass through the network.
+
+    For ``cross_validate(..., scoring=confidence_scorer)``, which takes a function that returns a
+    dict. ``GridSearchCV`` takes it too, with the score to choose by as ``refit``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted classifier with ``predict_proba``, or a Pipeline that ends in one.
+    X : array-like or list of length n_samples
+        What the estimator takes: arrays, paths, pictures.
+    y : array-like of shape (n_samples,)
+        True labels.
+
+    Returns
+    -------
+    dict of str to float
+        ``accuracy``, ``mean_confidence`` and the scores named in ``SCORERS``. Where all labels
+        are right, or all are wrong, there are no errors to detect: ``error_detection_auroc`` is
+        then NaN, with scikit-learn's warning.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import cross_validate
+    >>> from sklearn_densconf.metrics import confidence_scorer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = LogisticRegression(C=0.1)
+    >>> scores = cross_validate(model, X, y, cv=3, scoring=confidence_scorer)
+    >>> scores["test_error_detection_auroc"].round(2).tolist()
+    [0.85, 0.91, 0.96]
+    """
+    correct, confidence = _predict_outcomes(estimator, X, y)
+    scores = {name: sign * metric(correct, confidence) for name, (sign, metric) in _METRICS.items()}
+    means = {"accuracy": correct.mean(), "mean_confidence": confidence.mean(dtype=np.float64)}
+    return {name: float(value) for name, value in (means | scores).items()}
+
+
+SCORERS: dict[str, Callable[[Any, Any, ArrayLike], float]] = {
+    name: partial(_score, name) for name in _METRICS
+}

@@ -1,0 +1,235 @@
+"""Confidence against severity, the label and confidence of any estimator, and the scorers."""
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from sklearn_densconf.metrics import (
+    SCORERS,
+    area_under_risk_coverage,
+    confidence_curve,
+    confidence_monotonicity,
+    confidence_rises,
+    confidence_scorer,
+    excess_area_under_risk_coverage,
+    expected_calibration_error,
+    predict_with_confidence,
+)
+
+
+@pytest.fixture
+def iris():
+    return load_iris(return_X_y=True)
+
+
+def test_monotonicity_is_kendalls_tau_b_and_the_number_of_rises():
+    severities, confidences = [0, 3, 1, 2, 4], [0.9, 0.4, 0.9, 0.7, 0.5]
+    result = confidence_monotonicity(severities, confidences)
+    assert result.tau == pytest.approx(kendalltau(severities, confidences).statistic)
+    assert result.n_rises == 1
+
+
+def test_tau_b_is_the_naive_count_of_pairs():
+    x, y = np.array([0.0, 1, 2, 3]), np.array([0.5, 0.5, 0.3, 0.4])
+    signs = [np.sign(y[j] - y[i]) for i in range(4) for j in range(i + 1, 4)]
+    tied = sum(sign == 0 for sign in signs)
+    expected = sum(signs) / np.sqrt(6 * (6 - tied))
+    assert confidence_monotonicity(x, y).tau == pytest.approx(expected)
+
+
+def test_a_falling_curve_has_tau_minus_one_and_no_rise():
+    assert confidence_monotonicity([0, 1, 2], [0.9, 0.5, 0.1]) == (pytest.approx(-1), 0)
+
+
+def test_a_constant_curve_has_no_rise_and_no_tau():
+    tau, n_rises = confidence_monotonicity([0, 1, 2], [0.5, 0.5, 0.5])
+    assert np.isnan(tau)
+    assert n_rises == 0
+
+
+@pytest.mark.parametrize("severities", [[0], [1, 1]])
+def test_monotonicity_needs_distinct_severities(severities):
+    with pytest.raises(ValueError, match="at least two, all distinct, got"):
+        confidence_monotonicity(severities, [0.5] * len(severities))
+
+
+def test_only_strict_rises_count_as_failures_under_attack():
+    clean = np.array([0.5, 0.5, 0.5, 1.0], dtype=np.float32)
+    assert confidence_rises(clean, np.nextafter(clean, [1, 0, 0.5, 2], dtype=np.float32)) == 2
+
+
+def test_rises_need_the_same_pictures():
+    with pytest.raises(ValueError, match="inconsistent"):
+        confidence_rises([0.5, 0.6], [0.5])
+
+
+@pytest.mark.parametrize("wrap", [dict, list, iter])
+def test_confidence_curve_is_the_naive_loop_in_the_order_given(iris, wrap):
+    X, y = iris
+    model = GaussianNB().fit(X, y)
+    distorted = {s: (X + s, y) for s in (0.0, 2.0, 0.5)}
+    curve = confidence_curve(model, wrap(distorted if wrap is dict else distorted.items()))
+    assert curve.severity.tolist() == [0, 2, 0.5]
+    for i, (shifted, _) in enumerate(distorted.values()):
+        assert curve.confidence[i] == pytest.approx(model.predict_proba(shifted).max(axis=1).mean())
+        assert curve.accuracy[i] == model.score(shifted, y)
+
+
+def test_confidence_curve_needs_a_severity(iris):
+    with pytest.raises(ValueError, match="no severity: give at least the clean pictures"):
+        confidence_curve(GaussianNB().fit(*iris), {})
+
+
+class CountedScaler(StandardScaler):
+    """A transformer that counts its passes."""
+
+    def transform(self, X):
+        self.n_passes_ = getattr(self, "n_passes_", 0) + 1
+        return super().transform(X)
+
+
+class LastLabel(ClassifierMixin, BaseEstimator):
+    """Predicts the last class, whatever its probability: a label rule that is not arg max."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.repeat(self.classes_[-1], len(X))
+
+    def predict_proba(self, X):
+        return np.tile([0.5, 0.3, 0.2], (len(X), 1))
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], ["cat", "dog", "eel"], [7, -3, 10]])
+def test_confidence_is_the_probability_of_the_predicted_label(iris, labels):
+    X, y = iris
+    model = GaussianNB().fit(X, np.array(labels)[y])
+    predicted, confidence = predict_with_confidence(model, X)
+    np.testing.assert_array_equal(predicted, model.predict(X))
+    np.testing.assert_array_equal(confidence, model.predict_proba(X).max(axis=1))
+
+
+def test_confidence_follows_the_label_where_it_is_not_the_most_probable(iris):
+    X, y = iris
+    labels, confidence = predict_with_confidence(LastLabel().fit(X, y), X)
+    assert set(labels) == {2}
+    assert set(confidence) == {0.2}
+
+
+def test_the_transformers_of_a_pipeline_run_once(iris):
+    X, y = iris
+    pipe = make_pipeline(CountedScaler(), make_pipeline(CountedScaler(), GaussianNB())).fit(X, y)
+    before = pipe[0].n_passes_, pipe[1][0].n_passes_
+    labels, confidence = predict_with_confidence(pipe, X)
+    assert (pipe[0].n_passes_, pipe[1][0].n_passes_) == (before[0] + 1, before[1] + 1)
+    np.testing.assert_array_equal(labels, pipe.predict(X))
+    np.testing.assert_array_equal(confidence, pipe.predict_proba(X).max(axis=1))
+
+
+def test_a_pipeline_of_one_step_is_that_step(iris):
+    X, y = iris
+    pipe = make_pipeline(GaussianNB()).fit(X, y)
+    np.testing.assert_array_equal(predict_with_confidence(pipe, X)[0], pipe.predict(X))
+
+
+def test_a_search_is_its_best_estimator(iris):
+    X, y = iris
+    pipe = make_pipeline(CountedScaler(), GaussianNB())
+    search = GridSearchCV(pipe, {"gaussiannb__var_smoothing": [1e-9, 1e-3]}, cv=3).fit(X, y)
+    before = search.best_estimator_[0].n_passes_
+    predict_with_confidence(search, X)
+    assert search.best_estimator_[0].n_passes_ == before + 1
+
+
+def test_a_calibrated_classifier_has_a_confidence(iris):
+    X, y = iris
+    model = CalibratedClassifierCV(LinearSVC(), cv=3).fit(X, y)
+    labels, confidence = predict_with_confidence(model, X)
+    np.testing.assert_array_equal(labels, model.predict(X))
+    np.testing.assert_array_equal(confidence, model.predict_proba(X).max(axis=1))
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, make_pipeline])
+def test_an_estimator_without_probabilities_is_refused(iris, wrap):
+    with pytest.raises(ValueError, match=r"needs an estimator with predict_proba, .*LinearSVC\(\)"):
+        predict_with_confidence(wrap(LinearSVC()).fit(*iris), iris[0])
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_every_scorer_chooses_in_a_grid_search_across_processes(iris, name):
+    grid = {"C": [1e-4, 0.1]}
+    search = GridSearchCV(LogisticRegression(), grid, scoring=SCORERS[name], cv=3, n_jobs=2)
+    search.fit(*iris)
+    scores = search.cv_results_["mean_test_score"]
+    assert np.isfinite(scores).all()
+    assert search.best_index_ == np.argmax(scores)
+
+
+def test_scorers_are_the_metrics_of_the_held_out_part(iris):
+    X, y = iris
+    model = LogisticRegression(C=0.1)
+    result = cross_validate(model, X, y, cv=3, scoring=SCORERS, return_indices=True)
+    train, test = result["indices"]["train"][0], result["indices"]["test"][0]
+    fitted = model.fit(X[train], y[train])
+    correct = fitted.predict(X[test]) == y[test]
+    confidence = fitted.predict_proba(X[test]).max(axis=1)
+    expected = {
+        "error_detection_auroc": roc_auc_score(correct, confidence),
+        "neg_area_under_risk_coverage": -area_under_risk_coverage(correct, confidence),
+        "neg_excess_area_under_risk_coverage": -excess_area_under_risk_coverage(
+            correct, confidence
+        ),
+        "neg_expected_calibration_error": -expected_calibration_error(correct, confidence),
+    }
+    for name, value in expected.items():
+        assert result[f"test_{name}"][0] == pytest.approx(value, abs=1e-12)
+
+
+def test_all_scores_come_from_one_pass(iris):
+    X, y = iris
+    pipe = make_pipeline(CountedScaler(), LogisticRegression(C=0.1)).fit(X, y)
+    before = pipe[0].n_passes_
+    scores = confidence_scorer(pipe, X, y)
+    assert pipe[0].n_passes_ == before + 1
+    assert scores["accuracy"] == pipe.score(X, y)
+    assert scores["mean_confidence"] == pytest.approx(pipe.predict_proba(X).max(axis=1).mean())
+    for name, scorer in SCORERS.items():
+        assert scores[name] == scorer(pipe, X, y)
+
+
+def test_the_scorer_of_all_works_in_cross_validate_and_in_a_grid_search(iris):
+    result = cross_validate(LogisticRegression(C=0.1), *iris, cv=3, scoring=confidence_scorer)
+    assert {f"test_{name}" for name in SCORERS} < set(result)
+    search = GridSearchCV(
+        LogisticRegression(),
+        {"C": [1e-4, 0.1]},
+        scoring=confidence_scorer,
+        refit="neg_area_under_risk_coverage",
+        cv=3,
+    ).fit(*iris)
+    assert search.best_params_ == {"C": 0.1}
+
+
+def test_scorers_refuse_labels_of_another_length(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="inconsistent"):
+        confidence_scorer(GaussianNB().fit(X, y), X, y[:-1])
+
+
+def test_scorers_work_under_metadata_routing(iris):
+    with config_context(enable_metadata_routing=True):
+        result = cross_validate(LogisticRegression(C=0.1), *iris, cv=3, scoring=SCORERS)
+    assert all(np.isfinite(result[f"test_{name}"]).all() for name in SCORERS)
