@@ -1,0 +1,174 @@
+"""The backbone that a user names, as a network: modules, trainers and strings."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qsl
+
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from sklearn_densconf._optional import import_optional
+from sklearn_densconf.features._batches import Source
+from sklearn_densconf.features._frozen import FrozenBackbone
+from sklearn_densconf.features._inputs import Preprocessing
+from sklearn_densconf.features._training import train
+
+FORMS = "'torchvision:NAME', 'timm:NAME' or 'package.module:function'"
+Resolved = tuple[Any, Preprocessing | None]
+
+
+def is_trainer(backbone: Any) -> bool:
+    """Tell whether the backbone is a skorch net, which has to be trained."""
+    return hasattr(backbone, "module") and hasattr(backbone, "initialize")
+
+
+def resolve(backbone: Any) -> Resolved:
+    """Give the network that a user named, and its library's preprocessing.
+
+    Parameters
+    ----------
+    backbone : torch.nn.Module, FrozenBackbone, skorch.NeuralNet or str
+        What the user gave. A string is built once in a process.
+
+    Returns
+    -------
+    network : FrozenBackbone or skorch.NeuralNet
+        The network; of a skorch net an untrained clone.
+    preprocessing : callable or None
+        From one PIL image to a tensor; None where the backbone is no library's.
+
+    Raises
+    ------
+    ValueError
+        If a string has none of the forms, or the library does not know the name.
+    ImportError
+        If the library or the function's module is missing.
+    TypeError
+        If it is anything else, or the network cannot be held.
+    """
+    if isinstance(backbone, FrozenBackbone):
+        return backbone, None
+    if isinstance(backbone, nn.Module):
+        return FrozenBackbone(backbone), None
+    if is_trainer(backbone):
+        return clone(backbone).initialize(), None
+    if not isinstance(backbone, str):
+        raise TypeError(
+            "backbone must be a torch.nn.Module, a FrozenBackbone, a skorch NeuralNet or one of "
+            f"{FORMS}, got {type(backbone).__name__}"
+        )
+    prefix, colon, name = backbone.partition(":")
+    if not colon or not name:
+        raise ValueError(f"backbone must be {FORMS}, got {backbone!r}")
+    if prefix in _LIBRARIES:
+        return _from_library(prefix, name)
+    return _from_function(_function(prefix, name)), None
+
+
+def layer_names(network: Any) -> list[str]:
+    """List the layers of what `resolve` gave."""
+    if isinstance(network, FrozenBackbone):
+        return network.layer_names
+    return [name for name, _ in network.module_.named_modules()]
+
+
+def as_frozen(network: Any, source: Source, y: Any) -> FrozenBackbone:
+    """Give the network to extract with: a skorch net is trained first."""
+    if isinstance(network, FrozenBackbone):
+        return network
+    return FrozenBackbone(train(network, source, y))
+
+
+def _function(module: str, name: str) -> Callable[[], nn.Module]:
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        raise ImportError(
+            f"backbone '{module}:{name}' needs the module {module}, which could not be imported "
+            f"({error})"
+        ) from error
+    except AttributeError as error:
+        raise ValueError(f"backbone '{module}:{name}': {module} has no function {name}") from error
+
+
+@lru_cache(maxsize=4)
+def _from_function(build: Callable[[], nn.Module]) -> FrozenBackbone:
+    return FrozenBackbone(_seeded(build))
+
+
+@lru_cache(maxsize=4)
+def _from_library(library: str, name: str) -> Resolved:
+    name, _, options = name.partition("?")
+    weights = dict(parse_qsl(options)).get("weights", "DEFAULT")
+    network, preprocessing = _LIBRARIES[library](name, weights)
+    return FrozenBackbone(network), preprocessing
+
+
+def _seeded(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network whose random weights are the same every time; leave torch's seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build()
+
+
+def _torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
+    models = import_optional("torchvision.models", f"backbone 'torchvision:{name}'")
+    entries = _known(name, models.list_models(), "torchvision", models.get_model_weights)
+    entry = entries.DEFAULT if weights == "none" else entries[weights]
+    chosen = None if weights == "none" else entry
+    return _seeded(lambda: models.get_model(name, weights=chosen)), InColour(entry.transforms())
+
+
+def _timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
+    timm = import_optional("timm", f"backbone 'timm:{name}'")
+    pretrained = weights != "none"
+    network = _known(
+        name.partition(".")[0],
+        timm.list_models(),
+        "timm",
+        lambda _: _seeded(lambda: timm.create_model(name, pretrained=pretrained)),
+    )
+    config = timm.data.resolve_model_data_config(network)
+    return network, InColour(timm.data.create_transform(**config, is_training=False))
+
+
+_LIBRARIES: dict[str, Callable[[str, str], tuple[nn.Module, Preprocessing]]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+}
+
+
+def _known(name: str, names: list[str], library: str, get: Callable[[str], Any]) -> Any:
+    if name not in names:
+        raise ValueError(
+            f"{library} has no network {name!r}; see {library}.list_models() "
+            f"or a near name: {_near(name, names)}"
+        )
+    return get(name)
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(name, names, n=3, cutoff=0.4)
+
+
+class InColour:
+    """A library's preprocessing, of pictures in any mode.
+
+    Parameters
+    ----------
+    preprocessing : callable
+        From an RGB image of PIL to a tensor.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self.preprocessing = preprocessing
+
+    def __call__(self, picture: Any) -> torch.Tensor:
+        """Give the tensor of a picture; grey ones are brought to RGB first."""
+        is_image = hasattr(picture, "convert")
+        return self.preprocessing(picture.convert("RGB") if is_image else picture)

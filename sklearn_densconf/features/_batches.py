@@ -1,0 +1,100 @@
+"""Batches on the device, made ahead of the network: decoding, copying and computing overlap."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from sklearn_densconf.features._inputs import Pictures, Rows
+
+Source = Rows | Pictures
+AHEAD = 2  # batches made before they are wanted
+
+
+def batches_on(
+    device: torch.device, source: Source, plan: list[np.ndarray], num_workers: int
+) -> Iterator[torch.Tensor]:
+    """Give the batches of a plan, in its order, on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the network is.
+    source : Rows or Pictures
+        The samples.
+    plan : list of ndarray
+        Sorted indices of each batch.
+    num_workers : int
+        Processes that read pictures; 0 reads them in a thread beside the network.
+
+    Yields
+    ------
+    Tensor of shape (n, *source.shape)
+        A batch.
+    """
+    if isinstance(source, Rows):
+        on_host = map(source.batch, plan) if device.type == "cpu" else _ahead(source, plan)
+    elif num_workers > 0:
+        on_host = _loaded(source, plan, num_workers)
+    else:
+        on_host = _ahead(source, plan)
+    return _copied(on_host, device) if device.type == "cuda" else _moved(on_host, device)
+
+
+def _ahead(source: Source, plan: list[np.ndarray]) -> Iterator[torch.Tensor]:
+    waiting: deque[Future[torch.Tensor]] = deque()
+    reader = ThreadPoolExecutor(1, thread_name_prefix="densconf-reader")
+    try:
+        for indices in plan:
+            waiting.append(reader.submit(source.batch, indices))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        reader.shutdown(cancel_futures=True)
+
+
+class _Batches(Dataset):
+    """A source whose items are whole batches."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __getitem__(self, indices: np.ndarray) -> torch.Tensor:
+        return self._source.batch(indices)
+
+
+def _loaded(source: Source, plan: list[np.ndarray], num_workers: int) -> Iterator[torch.Tensor]:
+    loader = DataLoader(_Batches(source), batch_size=None, sampler=plan, num_workers=num_workers)
+    yield from loader
+
+
+def _moved(batches: Iterator[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:
+    for batch in batches:
+        yield batch.to(device)
+
+
+def _copied(batches: Iterator[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:
+    """Copy from pinned memory on a stream of its own, one batch ahead of the network."""
+    copying = torch.cuda.Stream(device)
+    previous: tuple[torch.Tensor, torch.cuda.Event] | None = None
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            pinned = batch if batch.is_cuda else batch.pin_memory()
+            current = pinned.to(device, non_blocking=True), copying.record_event()
+        if previous is not None:
+            yield _arrived(*previous)
+        previous = current
+    if previous is not None:
+        yield _arrived(*previous)
+
+
+def _arrived(batch: torch.Tensor, copied: torch.cuda.Event) -> torch.Tensor:
+    stream = torch.cuda.current_stream(batch.device)
+    stream.wait_event(copied)
+    batch.record_stream(stream)  # else its memory could be taken again too early
+    return batch

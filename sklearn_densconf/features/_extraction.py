@@ -1,0 +1,161 @@
+"""From a source of samples to their features: what is remembered is read, the rest computed."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from sklearn_densconf._optional import import_optional
+from sklearn_densconf.features._batches import Source, batches_on
+from sklearn_densconf.features._device import OutOfMemoryError
+from sklearn_densconf.features._forward import Forward
+from sklearn_densconf.features._frozen import FrozenBackbone
+from sklearn_densconf.features._layers import OUTPUT, Tap
+from sklearn_densconf.features._memory import FeatureStore
+
+BLOCK = 16384  # samples looked up in the memory at once
+KEEP_EVERY = 30.0  # seconds after which computed features are written
+
+Part = tuple[np.ndarray, np.ndarray]  # indices of samples, their features
+
+
+@dataclass
+class Extraction:
+    """One use of a network: which layers of it, how, where, and what is remembered.
+
+    Parameters
+    ----------
+    backbone : FrozenBackbone
+        The network.
+    layers : list of str
+        Wanted layers.
+    pooling, precision : str
+        As in `FeatureExtractor`.
+    device : torch.device
+        Where to compute.
+    batch_size, num_workers, verbose : int
+        As in `FeatureExtractor`.
+    store : FeatureStore or None
+        The features of earlier uses.
+    """
+
+    backbone: FrozenBackbone
+    layers: list[str]
+    pooling: str
+    precision: str
+    device: torch.device
+    batch_size: int
+    num_workers: int
+    verbose: int
+    store: FeatureStore | None
+    _widths: list[int] = field(default_factory=list)
+
+    @cached_property
+    def _forward(self) -> Forward:  # nothing is moved to the device where all is remembered
+        tap = Tap(self.backbone.network(self.device), self.layers, self.pooling)
+        return Forward(tap, self.backbone.dtype, self.precision)
+
+    def widths(self, source: Source) -> list[int]:
+        """Give the number of columns of each layer, from the features of the first sample."""
+        first = np.array([0])
+        try:
+            if self.store is None:
+                list(self._computed(source, first))
+            else:
+                self._remember(self.store, source, first, source.digests(first))
+        except OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise ValueError(
+                f"the network refuses samples of shape {source.shape}: {error}. Check input_shape, "
+                "preprocessing and the number of channels"
+            ) from error
+        return self._widths
+
+    def features(self, source: Source, width: int) -> np.ndarray:
+        """Give the features of all samples, float32 of shape (n_samples, width)."""
+        out = np.empty((len(source), width), np.float32)
+        start = 0
+        for part in self._parts(source):
+            out[start : start + len(part)] = part
+            start += len(part)
+        return out
+
+    def batches(self, source: Source) -> Iterator[np.ndarray]:
+        """Give the features of all samples, batch by batch."""
+        for part in self._parts(source):
+            for start in range(0, len(part), self.batch_size):
+                yield part[start : start + self.batch_size]
+
+    def _parts(self, source: Source) -> Iterator[np.ndarray]:
+        """Give features in the order of the samples, in parts of any size."""
+        everything = np.arange(len(source))
+        if self.store is None:
+            yield from (features for _, features in self._computed(source, everything))
+            return
+        step = max(BLOCK // self.batch_size, 1) * self.batch_size
+        for start in range(0, len(source), step):
+            block = everything[start : start + step]
+            digests = source.digests(block)
+            self._remember(self.store, source, block, digests)
+            yield self.store.read(self.store.find(digests))
+
+    def _remember(
+        self, store: FeatureStore, source: Source, block: np.ndarray, digests: list[bytes]
+    ) -> None:
+        """Compute and keep the features of a block that are not kept yet, each picture once."""
+        missing = np.flatnonzero(store.find(digests) < 0)
+        digest_of = {int(block[row]): digests[row] for row in missing}
+        chosen = sorted({digest: index for index, digest in digest_of.items()}.values())
+        computed: list[Part] = []
+        due = time.monotonic() + KEEP_EVERY
+        try:
+            for part in self._computed(source, np.array(chosen, np.intp)):
+                computed.append(part)
+                if time.monotonic() > due:
+                    self._keep(store, computed, digest_of)
+                    due = time.monotonic() + KEEP_EVERY
+        finally:  # what an interrupted run has computed is kept
+            self._keep(store, computed, digest_of)
+        self._widths = store.widths
+
+    def _keep(self, store: FeatureStore, computed: list[Part], digest_of: dict[int, bytes]) -> None:
+        if computed:
+            digests = [digest_of[int(index)] for indices, _ in computed for index in indices]
+            store.add(digests, np.concatenate([part for _, part in computed]), self._widths)
+            computed.clear()
+
+    def _computed(self, source: Source, indices: np.ndarray) -> Iterator[Part]:
+        """Run samples through the network; the features of a batch are fetched during the next."""
+        source.check(indices)
+        plan = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
+        batches = batches_on(self.device, source, plan, self.num_workers)
+        running: tuple[np.ndarray, torch.Tensor] | None = None
+        for part, batch in zip(self._with_progress(plan), batches, strict=True):
+            next_one = part, self._forward(batch)
+            if running is not None:
+                yield self._fetched(source, *running)
+            running = next_one
+        if running is not None:
+            yield self._fetched(source, *running)
+
+    def _fetched(self, source: Source, part: np.ndarray, features: torch.Tensor) -> Part:
+        self._widths = self._forward.widths
+        on_host = features.cpu().numpy()
+        if not np.isfinite(on_host).all():
+            row, column = np.argwhere(~np.isfinite(on_host))[0]
+            layer = self.layers[np.searchsorted(np.cumsum(self._widths), column, side="right")]
+            raise ValueError(
+                f"{source.name(int(part[row]))} has NaN or infinite activations in layer "
+                f"{layer or OUTPUT!r}: check the network's weights and its input"
+            )
+        return part, on_host
+
+    def _with_progress(self, plan: list[np.ndarray]) -> Iterable[np.ndarray]:
+        if not (self.verbose and len(plan) > 1):
+            return plan
+        tqdm = import_optional("tqdm.auto", "verbose > 0")
+        return tqdm.tqdm(plan, desc="Features", unit="batch")

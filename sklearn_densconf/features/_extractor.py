@@ -1,0 +1,366 @@
+"""FeatureExtractor: activations of a network, as a scikit-learn transformer."""
+
+import copy
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags, check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from sklearn_densconf.features._backbones import as_frozen, is_trainer, layer_names, resolve
+from sklearn_densconf.features._batches import Source
+from sklearn_densconf.features._device import choose_device
+from sklearn_densconf.features._extraction import Extraction
+from sklearn_densconf.features._fingerprint import fingerprint
+from sklearn_densconf.features._forward import PRECISIONS
+from sklearn_densconf.features._frozen import FrozenBackbone
+from sklearn_densconf.features._inputs import (
+    Pictures,
+    Plain,
+    Preprocessing,
+    Rows,
+    as_pictures,
+    is_pixels,
+    pictures_in,
+)
+from sklearn_densconf.features._layers import OUTPUT, POOLINGS, check_layers
+from sklearn_densconf.features._memory import FeatureStore, open_store
+
+
+class FeatureExtractor(TransformerMixin, BaseEstimator):
+    """Activations of one or more layers of a torch network.
+
+    z = layer(preprocessing(picture)), in evaluation and inference mode, pooled to one row a
+    picture. By default z are the network's outputs: the activations before softmax, which
+    `GaussianDensityClassifier` turns into a density confidence.
+
+    Parameters
+    ----------
+    backbone : torch.nn.Module, FrozenBackbone, skorch.NeuralNet or str
+        The network. A module is copied in ``fit`` and left as it was found; clones and pickles of
+        the extractor hold the copy (`FrozenBackbone`). A skorch net is cloned and trained by
+        ``fit(X, y)``. A string is "torchvision:NAME" or "timm:NAME" (weights and, for pictures,
+        preprocessing of that library; "?weights=none" after the name gives random weights), or
+        "package.module:function", called without arguments to build the module. It is built in
+        ``fit``, once in a process.
+    layer : str, None or list of them, default=None
+        Dotted name of the layer, as in ``network.named_modules()``; None is the network's output.
+        A list takes several layers in one forward pass. The pass stops after the last one. Of a
+        layer that is called several times in one pass the first call counts.
+    pooling : {"avg", "max", "flatten"}, default="avg"
+        What makes rows of maps (n, c, h, w), over h and w, and of tokens (n, t, c), over t.
+    preprocessing : callable, default=None
+        From one picture to a float tensor (c, h, w). It gets a PIL image for paths, for PIL images
+        and for uint8 arrays of shape (h, w) or (h, w, 3), and a tensor for anything else. None: a
+        library backbone's own for paths, PIL images and uint8 arrays; else these become floats
+        in [0, 1], channels first, and float arrays are passed as they are.
+    input_shape : tuple of int, default=None
+        Shape (c, h, w) of a sample, to which flat rows are brought. Without preprocessing it also
+        says whether pictures are read in grey (c = 1) or in colour (c = 3).
+    batch_size : int, default=256
+        Pictures in one forward pass; halved where the device's memory does not suffice.
+    device : str, default="auto"
+        Where to compute, chosen when used: "auto" takes CUDA, MPS or the CPU, the first there is.
+    precision : {"float32", "bfloat16", "float16"}, default="float32"
+        Other than "float32" computes under autocast. Features are float32 in any case.
+    num_workers : int, default=0
+        Processes that read and preprocess pictures; 0 does it in a thread beside the network.
+    memory : path or joblib.Memory, default=None
+        Folder that keeps the features of every picture, by content, so that a frozen network sees
+        each picture once, whatever the fold, the candidate or the process. The key has the
+        network's weights, structure and code, ``layer``, ``pooling``, ``preprocessing`` and
+        ``precision``. Nothing is ever deleted.
+    verbose : int, default=0
+        1 shows the progress of long work (needs tqdm).
+
+    Attributes
+    ----------
+    backbone_ : FrozenBackbone
+        The network; ``backbone_.network()`` gives a module.
+    feature_groups_ : dict of str to slice
+        Columns of each layer; the network's output is called "output".
+    input_shape_ : tuple of int
+        Shape of one sample as the network sees it.
+    n_features_in_ : int
+        Number of columns of X; only where X has two axes.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns of X; only where all are strings.
+
+    See Also
+    --------
+    FrozenBackbone : The immutable copy of the network.
+    sklearn_densconf.GaussianDensityClassifier : Makes a confidence of the features.
+
+    Notes
+    -----
+    A feature of a picture depends on the other pictures of its batch by about 1e-6 of its size,
+    because torch sums in another order. Features from ``memory`` are those of the first run.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from sklearn_densconf import FeatureExtractor
+    >>> network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> X = np.random.default_rng(0).normal(size=(5, 3))
+    >>> extractor = FeatureExtractor(network, layer=["1", None]).fit(X)
+    >>> extractor.transform(X).shape
+    (5, 10)
+    >>> extractor.feature_groups_
+    {'1': slice(0, 8, None), 'output': slice(8, 10, None)}
+    """
+
+    _doc_link_module = "sklearn_densconf"
+
+    def __init__(
+        self,
+        backbone: Any,
+        *,
+        layer: str | Sequence[str | None] | None = None,
+        pooling: str = "avg",
+        preprocessing: Preprocessing | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        batch_size: int = 256,
+        device: str = "auto",
+        precision: str = "float32",
+        num_workers: int = 0,
+        memory: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.layer = layer
+        self.pooling = pooling
+        self.preprocessing = preprocessing
+        self.input_shape = input_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+        self.num_workers = num_workers
+        self.memory = memory
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Take hold of the network, and learn the shapes from one sample.
+
+        Parameters
+        ----------
+        X : array, tensor, sequence of pictures or Dataset
+            The samples: an array or tensor of shape (n_samples, ...), a sequence of paths, PIL
+            images, tensors or arrays, or a torch Dataset of them, with or without labels. Of a
+            frozen network only the first sample is used.
+        y : array-like of shape (n_samples,), default=None
+            Labels; a skorch net is trained with them, others ignore them.
+
+        Returns
+        -------
+        FeatureExtractor
+            The fitted extractor.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, a layer, a device, the shape of a sample or its values are wrong, or a
+            picture cannot be decoded.
+        TypeError
+            If the backbone is no network, or one that cannot be held.
+        ImportError
+            If a library that the backbone or the pictures need is missing.
+        """
+        self._fit(X, y)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and give the features of the same samples.
+
+        Parameters
+        ----------
+        X : array, tensor, sequence of pictures or Dataset
+            As in `fit`.
+        y : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            The features.
+        """
+        source = self._fit(X, y)
+        return self._extraction().features(source, self._n_features_out)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Give the features of samples.
+
+        Parameters
+        ----------
+        X : array, tensor, sequence of pictures or Dataset
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            The features.
+
+        Raises
+        ------
+        ValueError
+            If a sample has another shape than those of `fit`, cannot be decoded, or has NaN or
+            infinite values or activations.
+        """
+        source = self._prepared(X)
+        return self._extraction().features(source, self._n_features_out)
+
+    def iter_transform(self, X: Any) -> Iterator[np.ndarray]:
+        """Give the features batch by batch: memory for one batch, whatever the length of X.
+
+        Parameters
+        ----------
+        X : array, tensor, sequence of pictures or Dataset
+            As in `fit`.
+
+        Yields
+        ------
+        ndarray of shape (batch_size, n_features), float32
+            The features of the next ``batch_size`` samples; of the rest, in the last batch.
+        """
+        return self._extraction().batches(self._prepared(X))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:  # noqa: ARG002
+        """Name the features by layer and unit.
+
+        Parameters
+        ----------
+        input_features : object, default=None
+            Ignored; a network mixes its inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), object
+            Names such as "fc1_12", and "output_3" for the network's output.
+        """
+        check_is_fitted(self)
+        names = [
+            f"{layer}_{unit}"
+            for layer, columns in self.feature_groups_.items()
+            for unit in range(columns.stop - columns.start)
+        ]
+        return np.array(names, dtype=object)
+
+    @property
+    def _n_features_out(self) -> int:
+        return max(columns.stop for columns in self.feature_groups_.values())
+
+    def _fit(self, X: Any, y: Any) -> Source:
+        self._check_parameters()
+        choose_device(self.device)
+        network, self._preprocessing_of_library = resolve(self.backbone)
+        self._layers = check_layers(self.layer, layer_names(network))
+        source = self._source(X, reset=True)
+        self.input_shape_ = source.shape
+        self.backbone_ = as_frozen(network, source, y)
+        widths = self._extraction().widths(source)
+        ends = np.cumsum([0, *widths]).tolist()
+        self.feature_groups_ = {
+            layer or OUTPUT: slice(start, end)
+            for layer, start, end in zip(self._layers, ends[:-1], ends[1:], strict=True)
+        }
+        return source
+
+    def _check_parameters(self) -> None:
+        whole = (int, np.integer)
+        is_folder = hasattr(self.memory, "location") or isinstance(self.memory, (str, os.PathLike))
+        rules = {
+            "pooling": (self.pooling in POOLINGS, f"one of {list(POOLINGS)}"),
+            "precision": (self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
+            "preprocessing": (
+                self.preprocessing is None or callable(self.preprocessing),
+                "None or a function of one picture",
+            ),
+            "batch_size": (
+                isinstance(self.batch_size, whole) and self.batch_size >= 1,
+                "a whole number of at least 1",
+            ),
+            "num_workers": (
+                isinstance(self.num_workers, whole) and self.num_workers >= 0,
+                "a whole number of at least 0",
+            ),
+            "input_shape": (
+                self.input_shape is None or all(side >= 1 for side in self.input_shape),
+                "None or a tuple of positive whole numbers",
+            ),
+            "memory": (self.memory is None or is_folder, "None, a folder or a joblib.Memory"),
+        }
+        for name, (holds, wanted) in rules.items():
+            if not holds:
+                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
+
+    def _prepared(self, X: Any) -> Source:
+        check_is_fitted(self)
+        return self._source(X, reset=False)
+
+    def _source(self, X: Any, *, reset: bool) -> Source:
+        pictures = pictures_in(X)
+        given = None if self.input_shape is None else tuple(self.input_shape)
+        preprocessing = self.preprocessing or self._preprocessing_of_library
+        if pictures is None:
+            values = self._checked_array(X, reset=reset)
+            if self.preprocessing is None and not (preprocessing and is_pixels(values)):
+                return Rows(values, given if reset else self.input_shape_)
+            pictures = as_pictures(values, given)
+        shape_at_fit = None if preprocessing else given
+        shape = shape_at_fit if reset else self.input_shape_
+        return Pictures(pictures, preprocessing or Plain(given), shape)
+
+    def _checked_array(self, X: Any, *, reset: bool) -> Any:
+        """Check all but NaN: only what passes through the network is searched for it."""
+        if isinstance(X, torch.Tensor):
+            values = X
+            if X.ndim < 2 or len(X) == 0:
+                raise ValueError(f"X must have samples along its first axis, got {tuple(X.shape)}")
+        else:
+            values = check_array(X, allow_nd=True, ensure_all_finite=False, estimator=self)
+        if values.ndim == 2:
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        return values
+
+    def _extraction(self) -> Extraction:
+        return Extraction(
+            self.backbone_,
+            self._layers,
+            self.pooling,
+            self.precision,
+            choose_device(self.device),
+            self.batch_size,
+            self.num_workers,
+            self.verbose,
+            self._store(),
+        )
+
+    def _store(self) -> FeatureStore | None:
+        folder = getattr(self.memory, "location", self.memory)
+        if folder is None:  # also joblib.Memory(None), which keeps nothing
+            return None
+        preprocessing = self.preprocessing or self._preprocessing_of_library
+        settings = [self._layers, self.pooling, self.precision, self.input_shape]
+        return open_store(folder, fingerprint(self.backbone_.fingerprint, preprocessing, settings))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give the state for pickles and copies: the copy of a module, never the module."""
+        state = super().__getstate__()
+        if isinstance(self.backbone, nn.Module):
+            state["backbone"] = FrozenBackbone(self.backbone)
+        return state
+
+    def __sklearn_clone__(self) -> Self:
+        """Clone without copying the network: clones share its immutable copy."""
+        frozen = copy.copy(self)  # through __getstate__
+        return super(FeatureExtractor, frozen).__sklearn_clone__()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = is_trainer(self.backbone)
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags

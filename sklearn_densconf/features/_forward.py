@@ -1,0 +1,78 @@
+"""The forward pass of one batch: precision, and halved batches when memory runs out."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from sklearn_densconf.features._device import OutOfMemoryError
+from sklearn_densconf.features._layers import Tap
+
+PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class Forward:
+    """Runs batches through a tapped network in inference mode.
+
+    A batch that does not fit into the device's memory is halved until it does, and the batches
+    after it keep that size.
+
+    Parameters
+    ----------
+    tap : Tap
+        The network and the wanted layers.
+    dtype : torch.dtype
+        Type of the network's parameters.
+    precision : str
+        Name of one of `PRECISIONS`; other than float32 computes under autocast.
+
+    Attributes
+    ----------
+    widths : list of int
+        Number of columns of each layer in the last batch.
+    """
+
+    def __init__(self, tap: Tap, dtype: torch.dtype, precision: str) -> None:
+        self._tap = tap
+        self._dtype = dtype
+        self._autocast = PRECISIONS[precision]
+        self._limit: int | None = None
+        self.widths: list[int] = []
+
+    def __call__(self, X: torch.Tensor) -> torch.Tensor:
+        """Give the activations of all layers side by side, (n, n_features), float32."""
+        X = X.to(self._dtype)
+        if X.is_cuda and X.ndim == 4 and self._autocast is not None:
+            X = X.contiguous(memory_format=torch.channels_last)  # what tensor cores compute in
+        parts: list[torch.Tensor] = []
+        start = 0
+        while start < len(X):
+            part = X[start : start + (self._limit or len(X))]
+            features = self._attempt(part)
+            if features is None:
+                self._limit = len(part) // 2
+            else:
+                parts.append(features)
+                start += len(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _attempt(self, X: torch.Tensor) -> torch.Tensor | None:
+        """Give the activations, or None if they need more memory than there is.
+
+        The exception must be gone before the next attempt: its traceback holds the tensors.
+        """
+        try:
+            with torch.inference_mode(), self._precision(X.device):
+                layers = self._tap(X)
+                self.widths = [layer.shape[1] for layer in layers]
+                return layers[0] if len(layers) == 1 else torch.cat(layers, 1)
+        except OutOfMemoryError:
+            if len(X) == 1:
+                raise
+        if X.is_cuda:
+            torch.cuda.empty_cache()
+        return None
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
+        if self._autocast is None:
+            return nullcontext()
+        return torch.autocast(device.type, dtype=self._autocast)

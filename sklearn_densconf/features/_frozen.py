@@ -1,0 +1,249 @@
+"""A network's immutable copy, held as numpy arrays, and replicas of it for whoever asks."""
+
+import copy
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
+
+from sklearn_densconf.features._fingerprint import code_of
+
+CURE = "Pass a string 'package.module:function' that builds the network instead"
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Where a tensor was in the network: what to make again of array number ``index``."""
+
+    index: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    is_parameter: bool
+    requires_grad: bool
+
+    def filled(self, array: np.ndarray, device: torch.device) -> torch.Tensor:
+        """Give the tensor on a device; on the CPU it shares the memory of a writable array."""
+        array = array if array.flags.writeable else array.copy()  # else torch warns
+        tensor = torch.from_numpy(array).view(self.dtype).reshape(self.shape).to(device)
+        return nn.Parameter(tensor, self.requires_grad) if self.is_parameter else tensor
+
+
+class FrozenBackbone:
+    """An immutable copy of a network, without any torch storage.
+
+    The tensors become numpy arrays of bytes; the rest of the module, its skeleton, has slots in
+    their places (tied tensors share a slot). So it pickles without a device, its `joblib.hash` is
+    the same in every process, and copying it costs nothing: ``copy.deepcopy`` gives itself. The
+    network it was made from is only read: training flags, hooks, ``requires_grad`` and device stay
+    as they are, and training it further does not change the copy.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, on any device, in any mode.
+
+    Raises
+    ------
+    TypeError
+        If the module is none, or cannot be held: TorchScript, parametrizations such as weight
+        norm, lazy layers that never saw a batch, sparse, quantised and meta tensors.
+
+    See Also
+    --------
+    FeatureExtractor : Accepts it in the place of a module, and makes one in ``fit``.
+
+    Examples
+    --------
+    >>> import copy, torch
+    >>> from sklearn_densconf.features import FrozenBackbone
+    >>> frozen = FrozenBackbone(torch.nn.Linear(3, 2))
+    >>> frozen
+    FrozenBackbone(Linear, 8 parameters)
+    >>> copy.deepcopy(frozen) is frozen
+    True
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        _check_can_be_held(module)
+        tensors = _tensors_of(module)
+        slots = [_slot(index, tensor) for index, tensor in enumerate(tensors)]
+        memo: dict[int, Any] = {id(t): slot for t, slot in zip(tensors, slots, strict=True)}
+        try:
+            self._skeleton = copy.deepcopy(module, memo)
+        except Exception as error:
+            raise TypeError(f"{_name(module)} cannot be copied ({error}). {CURE}") from error
+        self._slots = slots
+        self._arrays = [_to_bytes(tensor) for tensor in tensors]
+        self._begin()
+
+    def _begin(self) -> None:
+        self._path: str | None = None
+        self._on_device: dict[torch.device, list[torch.Tensor]] = {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of weights, structure and the code of the network's own classes (64 hex digits)."""
+        kinds = sorted({type(m) for m in self._skeleton.modules()}, key=str)
+        state = joblib.hash([self._skeleton, self._slots, [code_of(kind) for kind in kinds]])
+        digest = hashlib.sha256(state.encode())
+        for array in self._arrays:
+            digest.update(array.data)
+        return digest.hexdigest()
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Dotted names of all layers, in the order of definition; "" is the network itself."""
+        return [name for name, _ in self._skeleton.named_modules()]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the first floating-point parameter, float32 without any."""
+        floating = (s.dtype for s in self._slots if s.is_parameter and s.dtype.is_floating_point)
+        return next(floating, torch.float32)
+
+    def network(self, device: str | torch.device = "cpu") -> nn.Module:
+        """Give a replica of the network in evaluation mode.
+
+        Replicas share their tensors and nothing else: hooks and attributes set on one are not
+        seen by the others, so each thread can have its own.
+
+        Parameters
+        ----------
+        device : str or torch.device, default="cpu"
+            Where the replica shall be; its tensors are moved there once.
+
+        Returns
+        -------
+        torch.nn.Module
+            A module of the same class. Do not train it: others share its weights.
+        """
+        device = torch.device(device)
+        if device not in self._on_device:
+            with torch.inference_mode(False):  # else they could never enter autograd
+                filled = [s.filled(self._arrays[s.index], device) for s in self._slots]
+            self._on_device.setdefault(device, filled)
+        tensors = self._on_device[device]
+        memo: dict[int, Any] = {id(s): t for s, t in zip(self._slots, tensors, strict=True)}
+        return copy.deepcopy(self._skeleton, memo).eval()
+
+    def store(self, folder: str | os.PathLike[str]) -> "FrozenBackbone":
+        """Write the network to a file once, and give a holder that pickles as the file's path.
+
+        Use it to ship a network to many workers that see the same folder: a pickle holds path and
+        fingerprint only, each process reads the file once, and processes of one machine share its
+        pages in memory.
+
+        Parameters
+        ----------
+        folder : path
+            Folder of the file, made if it is missing; the file is named by the fingerprint.
+
+        Returns
+        -------
+        FrozenBackbone
+            Equal to this one. Unpickling it needs the file.
+        """
+        path = Path(folder).resolve() / f"{self.fingerprint}.joblib"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
+            joblib.dump((self._skeleton, self._slots, self._arrays), unfinished)
+            unfinished.replace(path)
+        return _open_stored(str(path), self.fingerprint)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FrozenBackbone":
+        return self
+
+    def __copy__(self) -> "FrozenBackbone":
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._path is not None:
+            return _open_stored, (self._path, self.fingerprint)
+        return _held, (self._skeleton, self._slots, self._arrays)
+
+    def __repr__(self) -> str:
+        size = sum(int(np.prod(slot.shape)) for slot in self._slots if slot.is_parameter)
+        return f"FrozenBackbone({type(self._skeleton).__name__}, {size:,} parameters)"
+
+
+def _held(skeleton: nn.Module, slots: list[_Slot], arrays: list[np.ndarray]) -> FrozenBackbone:
+    held = FrozenBackbone.__new__(FrozenBackbone)
+    held._skeleton, held._slots, held._arrays = skeleton, slots, arrays
+    held._begin()
+    return held
+
+
+@lru_cache(maxsize=4)  # once per process, not per task
+def _open_stored(path: str, fingerprint: str) -> FrozenBackbone:
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"the network's file {path} is not there: store() the network again"
+        )
+    held = _held(*joblib.load(path, mmap_mode="c"))
+    if held.fingerprint != fingerprint:
+        raise ValueError(f"the file {path} holds another network than the one that was stored")
+    held._path = path
+    return held
+
+
+def _name(module: object) -> str:
+    return type(module).__name__
+
+
+def _check_can_be_held(module: object) -> None:
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"a network must be a torch.nn.Module, got {_name(module)}")
+    for name, part in module.named_modules():
+        where = f"layer {name!r} of {_name(module)}" if name else _name(module)
+        if isinstance(part, torch.jit.ScriptModule):
+            raise TypeError(f"{where} is TorchScript, which cannot be held. {CURE}")
+        if is_parametrized(part):
+            raise TypeError(
+                f"{where} is parametrized (weight norm, for instance), which cannot be pickled. "
+                "Call torch.nn.utils.parametrize.remove_parametrizations on it first"
+            )
+
+
+def _tensors_of(module: nn.Module) -> list[torch.Tensor]:
+    """List the distinct tensors of a network: parameters, buffers and plain attributes."""
+    found = {id(t): t for part in module.modules() for t in _tensors_in(vars(part))}
+    return list(found.values())
+
+
+def _tensors_in(value: Any) -> Iterable[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(part)
+
+
+def _slot(index: int, tensor: torch.Tensor) -> _Slot:
+    if is_lazy(tensor):
+        raise TypeError("the network has a lazy layer without weights: run one batch through it")
+    if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
+        raise TypeError(
+            f"a tensor of the network is {tensor.dtype} {tensor.layout} on {tensor.device}; only "
+            f"dense tensors with data can be held. {CURE}"
+        )
+    is_parameter = isinstance(tensor, nn.Parameter)
+    grad = is_parameter and tensor.requires_grad
+    return _Slot(index, tensor.dtype, tuple(tensor.shape), is_parameter, grad)
+
+
+def _to_bytes(tensor: torch.Tensor) -> np.ndarray:
+    """Copy a tensor's bytes to the host: numpy has no bfloat16."""
+    on_host = tensor.detach().to("cpu", copy=True).contiguous()
+    return on_host.reshape(-1).view(torch.uint8).numpy()

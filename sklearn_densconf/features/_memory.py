@@ -1,0 +1,138 @@
+"""Features kept per picture, by content, in a folder that several processes may share.
+
+One shard is one file: a structured array of (digest, features), written under another name and
+then renamed. So a shard is there whole or not at all, whoever dies meanwhile, and nobody waits for
+anybody; two processes that compute the same picture at the same time both write it, which costs
+space and harms nothing.
+"""
+
+import json
+import os
+import threading
+import uuid
+from functools import lru_cache
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sklearn_densconf.features._inputs import DIGEST_BYTES
+
+
+class FeatureStore:
+    """The features of one network under one setting.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the shards are; made when the first one is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._seen: set[str] = set()
+        self._shards: list[np.ndarray] = []
+        self._ends: list[int] = [0]  # numbers of the shards' first rows, and the next number
+        self._number: dict[bytes, int] = {}
+        self._widths: list[int] = []
+
+    @property
+    def widths(self) -> list[int]:
+        """Number of columns of each layer; empty before anything was kept."""
+        path = self._folder / "widths.json"
+        if not self._widths and path.exists():
+            self._widths = json.loads(path.read_text())
+        return self._widths
+
+    def find(self, digests: list[bytes]) -> np.ndarray:
+        """Give the number of each digest's features, int64; -1 where there are none."""
+        numbers = self._find(digests)
+        return self._find(digests) if (numbers < 0).any() and self._refresh() else numbers
+
+    def _find(self, digests: list[bytes]) -> np.ndarray:
+        return np.fromiter(map(self._number.get, digests, repeat(-1)), np.int64, len(digests))
+
+    def read(self, numbers: np.ndarray) -> np.ndarray:
+        """Give the features (n, n_features), float32, of numbers that `find` gave."""
+        homes = np.searchsorted(self._ends, numbers, side="right") - 1
+        out = np.empty((len(numbers), self._shards[0]["features"].shape[1]), np.float32)
+        for home in np.unique(homes):
+            rows = np.flatnonzero(homes == home)
+            out[rows] = self._shards[home]["features"][numbers[rows] - self._ends[home]]
+        return out
+
+    def add(self, digests: list[bytes], features: np.ndarray, widths: list[int]) -> None:
+        """Keep features, in a new shard.
+
+        Parameters
+        ----------
+        digests : list of bytes
+            One a row.
+        features : ndarray of shape (n, n_features), float32
+            The features.
+        widths : list of int
+            Number of columns of each layer.
+        """
+        shard = np.empty(len(digests), _record(features.shape[1]))
+        shard["digest"] = np.frombuffer(b"".join(digests), shard.dtype["digest"])
+        shard["features"] = features
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self.widths:
+            _write(self._folder / "widths.json", json.dumps(widths).encode())
+        _write(self._folder / f"{uuid.uuid4().hex}.npy", shard)
+        self._refresh()
+
+    def _refresh(self) -> bool:
+        """Open the shards that were written since; tell whether there were any."""
+        with self._lock:
+            new = sorted({path.name for path in self._folder.glob("*.npy")} - self._seen)
+            for name in new:
+                self._open(name)
+            return bool(new)
+
+    def _open(self, name: str) -> None:
+        shard = np.load(self._folder / name, mmap_mode="r")
+        start = self._ends[-1]
+        self._shards.append(shard)
+        self._ends.append(start + len(shard))
+        digests = np.ascontiguousarray(shard["digest"]).tolist()
+        self._number.update(zip(digests, range(start, self._ends[-1]), strict=True))
+        self._seen.add(name)
+
+
+def open_store(memory: Any, key: str) -> FeatureStore:
+    """Open the store of a network and its settings; once in a process.
+
+    Parameters
+    ----------
+    memory : path or joblib.Memory
+        The user's ``memory``.
+    key : str
+        Fingerprint of the network and of every setting that changes the features.
+
+    Returns
+    -------
+    FeatureStore
+        Its features.
+    """
+    folder = getattr(memory, "location", memory)
+    return _opened(Path(os.fspath(folder)).resolve() / "sklearn_densconf" / key)
+
+
+_opened = lru_cache(maxsize=64)(FeatureStore)
+
+
+def _record(width: int) -> np.dtype:
+    return np.dtype([("digest", f"V{DIGEST_BYTES}"), ("features", "<f4", (width,))])
+
+
+def _write(path: Path, content: bytes | np.ndarray) -> None:
+    unfinished = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
+    with open(unfinished, "wb") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            np.save(file, content)
+    unfinished.replace(path)

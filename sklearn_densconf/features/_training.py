@@ -1,0 +1,62 @@
+"""Training a skorch net inside ``fit``, so that cross-validation trains on its training folds."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import is_classifier
+from sklearn.utils import check_consistent_length
+from torch.utils.data import Dataset
+
+from sklearn_densconf.features._batches import Source
+from sklearn_densconf.features._inputs import Rows
+
+
+class _Labelled(Dataset):
+    """Pictures with their labels, read when they are wanted."""
+
+    def __init__(self, source: Source, y: np.ndarray) -> None:
+        self._source = source
+        self._y = y
+
+    def __len__(self) -> int:
+        return len(self._y)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
+        return self._source.batch(np.array([index]))[0], self._y[index]
+
+
+def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
+    """Train a skorch net.
+
+    Parameters
+    ----------
+    trainer : skorch.NeuralNet
+        The net, initialised.
+    source : Rows or Pictures
+        The samples.
+    y : array-like of shape (n_samples,)
+        Targets; a classifier's labels are replaced by their places in the sorted labels.
+
+    Returns
+    -------
+    torch.nn.Module
+        The trained network.
+
+    Raises
+    ------
+    ValueError
+        If y is None, or there is not one target a sample.
+    """
+    if y is None:
+        raise ValueError("a skorch backbone is trained by fit: it requires y, but y is None")
+    y = np.asarray(y)
+    check_consistent_length(source, y)
+    if is_classifier(trainer):
+        y = np.unique(y, return_inverse=True)[1].astype(np.int64)
+    if isinstance(source, Rows):
+        everything = np.arange(len(source))
+        trainer.partial_fit(source.batch(everything).cpu().numpy(), y)
+    else:
+        trainer.partial_fit(_Labelled(source, y), y)
+    return trainer.module_
