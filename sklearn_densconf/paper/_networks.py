@@ -9,7 +9,7 @@ class LeNet5(nn.Module):
     """LeNet-5 for pictures of 28 x 28 pixels; the output is the pre-softmax activations.
 
     Convolutions of 20 and 50 kernels of 5 x 5, each followed by 2 x 2 max pooling; a hidden layer
-    of 500 rectified units; one output unit a class.
+    of 500 units; one output unit a class. Hidden layers are rectified.
 
     Parameters
     ----------
@@ -39,6 +39,6 @@ class LeNet5(nn.Module):
         Tensor of shape (n_samples, n_classes)
             The logits.
         """
-        X = functional.max_pool2d(self.conv1(X), 2)  # (n, 20, 12, 12)
-        X = functional.max_pool2d(self.conv2(X), 2)  # (n, 50, 4, 4)
+        X = functional.max_pool2d(functional.relu(self.conv1(X)), 2)  # (n, 20, 12, 12)
+        X = functional.max_pool2d(functional.relu(self.conv2(X)), 2)  # (n, 50, 4, 4)
         return self.fc2(functional.relu(self.fc1(X.flatten(1))))
