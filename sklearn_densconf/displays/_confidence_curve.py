@@ -208,15 +208,17 @@ class ConfidenceCurveDisplay:
                 sharing.setdefault(tuple(curve.accuracy), []).append(name)
         lines = []
         for accuracy, names in sharing.items():
-            alone = len(sharing) == 1
-            lines += self.ax_.plot(
-                self.curves[names[0]].severity,
-                accuracy,
-                label="accuracy" if alone else f"accuracy, {', '.join(names)}",
-                color=QUIET if alone else self.lines_[names[0]].get_color(),
-                linestyle=":",
-                marker="",
-            )
+            severity, line = self.curves[names[0]].severity, self.lines_[names[0]]
+            if len(sharing) == 1:
+                look = {"label": "accuracy", "color": QUIET, "marker": ""}
+            else:
+                look = {
+                    "label": f"accuracy, {', '.join(names)}",
+                    "color": line.get_color(),
+                    "marker": line.get_marker(),
+                    "markerfacecolor": "white",
+                }
+            lines += self.ax_.plot(severity, accuracy, linestyle=":", markersize=4, **look)
         return lines
 
 
