@@ -28,7 +28,6 @@ test: $(VENV)/.tests
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m numpydoc lint $$(git ls-files 'sklearn_densconf/*.py')
 
 types: $(VENV)/.tests
 	$(BIN)/mypy

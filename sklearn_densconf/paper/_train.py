@@ -108,9 +108,10 @@ def train_lenet5(
     LeNet5
         The trained network, on the CPU, in evaluation mode.
     """
-    settings = {"epochs": epochs, "weight_decay": weight_decay, "verbose": verbose}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        trainer = lenet5_trainer(int(y.max()) + 1, len(X), **settings)
+        trainer = lenet5_trainer(
+            int(y.max()) + 1, len(X), epochs=epochs, weight_decay=weight_decay, verbose=verbose
+        )
         trainer.fit(X, y.astype(np.int64))
     return trainer.module_.cpu().eval()

@@ -1,0 +1,54 @@
+"""Sphinx configuration. Builds offline; DENSCONF_INTERSPHINX=1 adds links to other projects."""
+
+import os
+from pathlib import Path
+
+import sklearn_densconf
+
+project = "sklearn_densconf"
+copyright = "2026, the sklearn_densconf developers"  # noqa: A001 - Sphinx's name
+release = sklearn_densconf.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+]
+if os.environ.get("DENSCONF_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "sklearn": ("https://scikit-learn.org/stable", None),
+        "torch": ("https://pytorch.org/docs/stable", None),
+    }
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+mathjax_path = "mathjax/tex-svg.js" if Path(__file__).with_name("_static").exists() else ""
+exclude_patterns = ["_build", "README.md"]
+templates_path = ["_templates"]
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "abort_on_example_error": True,
+    "plot_gallery": True,
+    "download_all_examples": False,
+    "show_memory": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sklearn_densconf"
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "navbar_align": "left",
+    "use_edit_page_button": False,
+}

@@ -1,0 +1,140 @@
+"""Checks of what users give. A leaf: imports nothing of this package but other leaves."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from sklearn_densconf._array import Array, as_like, float64, namespace, to_numpy
+
+LABEL_RULES = ("posterior", "features")
+
+
+def check_features(estimator: Any, X: Any, *, reset: bool) -> Array:
+    """Check a matrix of activations: two dimensions, known names, finite, floating.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN or infinite (the sample is named), or the number of features differs
+        from the fitted one.
+    """
+    xp = namespace(X)
+    X = validate_data(
+        estimator, X, reset=reset, dtype=[xp.float64, xp.float32], ensure_all_finite=False
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not bool(xp.isfinite(xp.sum(X)))  # one fast pass; 1e300 may overflow here
+    if suspicious and not bool(xp.all(finite := xp.isfinite(X))):
+        sample = int(np.flatnonzero(~to_numpy(xp.all(finite, axis=1)))[0])
+        kind = "NaN" if bool(xp.any(xp.isnan(X[sample, ...]))) else "infinity"
+        raise ValueError(
+            f"X must be finite, got {kind} in sample {sample}: look at that sample, or at the "
+            "network that made it (sklearn's message: Input X contains NaN or infinity)"
+        )
+    return X
+
+
+def check_labels(y: Any, X: Array) -> Array:
+    """Check labels: of a classification, one a sample. Lists become numpy arrays."""
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None: give the labels")
+    check_classification_targets(y)
+    y = column_or_1d(y, warn=True) if namespace(y) is np else y
+    if y.shape[0] != X.shape[0]:
+        raise ValueError(
+            f"X and y must have the same number of samples, got {X.shape[0]} and {y.shape[0]}"
+        )
+    return y
+
+
+def unique_labels(y: Array) -> Array:
+    """Give the sorted labels."""
+    xp = namespace(y)
+    return np.unique(y) if xp is np else xp.unique_values(y)
+
+
+def check_label_rule(predict_from: Any, n_features: int, n_classes: int) -> None:
+    """Check ``predict_from`` against the numbers of features and classes."""
+    check_option("predict_from", predict_from, LABEL_RULES)
+    if predict_from == "features":
+        check_one_feature_per_class("predict_from='features'", n_features, n_classes)
+
+
+def check_one_feature_per_class(what: str, n_features: int, n_classes: int) -> None:
+    """Check that features can be the logits of the classes."""
+    if n_features != n_classes:
+        raise ValueError(
+            f"{what} takes one activation a class, in the order of classes_, but n_features="
+            f"{n_features} and n_classes={n_classes}: extract the logits of just these classes, or "
+            "use GaussianDensityClassifier(predict_from='posterior')"
+        )
+
+
+def check_present(classes: Array, count: Array) -> None:
+    """Check that every class has weight."""
+    if absent := to_numpy(classes)[to_numpy(count) == 0].tolist():
+        raise ValueError(f"classes {absent} have samples of weight 0 only: drop them from y")
+
+
+def check_weight(sample_weight: Any, X: Array) -> Array:
+    """Check weights of samples: one each, at least 0, not all 0; None gives ones. float64."""
+    xp = namespace(X)
+    if sample_weight is None:
+        return xp.ones_like(float64(X[:, 0]))
+    weight = float64(as_like(sample_weight, X))
+    if weight.ndim == 0:
+        weight = weight + xp.zeros_like(float64(X[:, 0]))
+    if tuple(weight.shape) != (X.shape[0],):
+        raise ValueError(
+            f"sample_weight must have one weight a sample: sample_weight.shape == "
+            f"{tuple(weight.shape)}, expected {(X.shape[0],)}"
+        )
+    if not bool(xp.all(xp.isfinite(weight))) or float(xp.min(weight)) < 0:
+        raise ValueError("sample_weight must be finite and at least 0: drop the samples instead")
+    if float(xp.sum(weight)) == 0:
+        raise ValueError("sample_weight must not be zero for all samples")
+    return weight
+
+
+def check_option(name: str, value: Any, options: Any) -> None:
+    """Check a choice among names."""
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be one of {sorted(options)}, got {value!r}")
+
+
+def check_number(name: str, value: Any, valid: Callable[[float], bool], wanted: str) -> None:
+    """Check a real number against its range, told in words."""
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not valid(float(value)):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_scale(name: str, value: Any) -> None:
+    """Check a positive number that can also be the number of features."""
+    if value != "n_features":
+        wanted = "'n_features' or a finite float above 0"
+        check_number(name, value, lambda number: 0 < number < math.inf, wanted)
+
+
+def check_priors(priors: Any, n_classes: int) -> np.ndarray | None:
+    """Check class priors: None, "uniform", or one probability a class that sum to 1."""
+    if priors is None:
+        return None
+    if isinstance(priors, str):
+        check_option("priors", priors, ["uniform"])
+        return np.full(n_classes, 1 / n_classes)
+    priors = np.asarray(to_numpy(priors) if hasattr(priors, "shape") else priors, dtype=np.float64)
+    if priors.shape != (n_classes,):
+        raise ValueError(
+            "Number of priors must match number of classes: "
+            f"got {priors.size} priors for {n_classes} classes"
+        )
+    if (priors < 0).any():
+        raise ValueError(f"Priors must be non-negative, got {priors.min():g}")
+    if not np.isclose(priors.sum(), 1.0):
+        raise ValueError(f"The sum of the priors should be 1, got {priors.sum():g}: divide by it")
+    return priors

@@ -1,0 +1,43 @@
+"""Every public docstring passes numpydoc's validation."""
+
+import inspect
+from importlib import import_module
+
+import pytest
+from numpydoc.validate import validate
+
+MODULES = ["", ".metrics", ".displays", ".datasets", ".distortions", ".adversarial"]
+# No extended summary, "See Also" or example is asked of a method; quotes and sections are ours.
+IGNORED = {"ES01", "EX01", "SA01", "SA04", "GL01", "GL02", "GL03", "GL07", "RT02", "YD01"}
+
+
+def _public_names():
+    for suffix in MODULES:
+        module = import_module(f"sklearn_densconf{suffix}")
+        for name in module.__all__:
+            value = getattr(module, name)
+            if not callable(value):
+                continue
+            yield f"{module.__name__}.{name}"
+            if inspect.isclass(value):
+                yield from (f"{module.__name__}.{name}.{own}" for own in _methods(value))
+
+
+def _methods(cls):
+    """Public methods that this package defines, not scikit-learn."""
+    for name, member in inspect.getmembers(cls, callable):
+        if not name.startswith("_") and (member.__module__ or "").startswith("sklearn_densconf"):
+            yield name
+
+
+@pytest.mark.parametrize("name", list(_public_names()))
+def test_public_docstring_is_valid(name):
+    errors = validate(name)["errors"]
+    assert [error for error in errors if error[0] not in IGNORED] == []
+
+
+@pytest.mark.parametrize("suffix", MODULES)
+def test_all_is_sorted_and_names_exist(suffix):
+    module = import_module(f"sklearn_densconf{suffix}")
+    assert list(module.__all__) == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
