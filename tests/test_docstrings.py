@@ -26,7 +26,9 @@ def _public_names():
 def _methods(cls):
     """Public methods that this package defines, not scikit-learn."""
     for name, member in inspect.getmembers(cls, callable):
-        if not name.startswith("_") and (member.__module__ or "").startswith("sklearn_densconf"):
+        if not name.startswith("_") and (getattr(member, "__module__", None) or "").startswith(
+            "sklearn_densconf"
+        ):
             yield name
 
 
