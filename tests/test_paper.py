@@ -1,6 +1,7 @@
 """The reproduction, run as its user runs it."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def test_the_demo_shows_a_density_confidence_that_falls_at_every_step(
     density = [float(row[3]) for row in rows]
     assert len(rows) == 12
     for curve in (density[:6], density[6:]):  # noise, blur
-        assert all(later < earlier for earlier, later in zip(curve, curve[1:], strict=False))
+        assert all(later < earlier for earlier, later in pairwise(curve))
     assert f"Figure: {tmp_path / 'demo.png'}" in printed
     assert (tmp_path / "demo.png").stat().st_size > 10_000
 

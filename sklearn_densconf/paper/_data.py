@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.ndimage import zoom
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from sklearn_densconf.datasets import load_mnist
+from sklearn_densconf.datasets import load_mnist, read_idx
 from sklearn_densconf.paper._train import EPOCHS
 
 Folder = str | PathLike[str]
@@ -34,15 +35,20 @@ class Pictures:
     read : callable
         From indices (n,) to pixels (n, c, height, width), float32 in [0, 1] or uint8.
     chunk : int
-        How many pictures to read at once.
+        How many pictures to read at once; also how many are lost when a run is interrupted.
     """
 
     y: np.ndarray
     read: Reader
-    chunk: int = 10_000
+    chunk: int = 1000
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def n_chunks(self) -> int:
+        """Number of chunks."""
+        return -(-len(self) // self.chunk)
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Give the pixels of all pictures, ``chunk`` pictures at a time."""
@@ -52,6 +58,11 @@ class Pictures:
     def only(self, indices: np.ndarray) -> "Pictures":
         """Give some of the pictures."""
         return Pictures(self.y[indices], lambda part: self.read(indices[part]), self.chunk)
+
+    def first_of_each_class(self, n: int) -> "Pictures":
+        """Give the first ``n`` pictures of each class, or all there are."""
+        of_class = [np.flatnonzero(self.y == label)[:n] for label in np.unique(self.y)]
+        return self.only(np.concatenate(of_class))
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,27 @@ def load_original_mnist(folder: Folder) -> Dataset:
     parts = [load_mnist(folder, split=split) for split in ("train", "test")]
     train, test = (_in_memory(scale_to_unit(X[:, None]), y) for X, y in parts)
     return Dataset("mnist", train, test, _DIGITS)
+
+
+def load_strangers(folder: Folder) -> Pictures:
+    """Give the test pictures of another data set in MNIST's format, such as Fashion-MNIST.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of ``t10k-images-idx3-ubyte``, gzipped or not.
+
+    Returns
+    -------
+    Pictures
+        Pictures without labels (all 0), float32 in [0, 1], (1, 28, 28) each.
+    """
+    name = "t10k-images-idx3-ubyte"
+    found = [path for path in (Path(folder, f"{name}.gz"), Path(folder, name)) if path.is_file()]
+    if not found:
+        raise FileNotFoundError(f"--strangers: {folder} has neither {name}.gz nor {name}")
+    X = read_idx(found[0])
+    return _in_memory(scale_to_unit(X[:, None]), np.zeros(len(X)))
 
 
 def scale_to_unit(pixels: np.ndarray) -> np.ndarray:

@@ -1,0 +1,2 @@
+def write_report(results, study, path):
+    path.write_text("x")

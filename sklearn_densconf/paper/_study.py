@@ -1,0 +1,209 @@
+"""What is studied: a data set, a network for it, and how it is distorted. All input is checked."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from torch import nn
+
+from sklearn_densconf.paper._backbone import load_backbone
+from sklearn_densconf.paper._data import (
+    Dataset,
+    Pictures,
+    in_memory_pixels,
+    load_embedded_digits,
+    load_original_mnist,
+    load_strangers,
+)
+from sklearn_densconf.paper._imagenet import load_cropped_imagenet
+from sklearn_densconf.paper._sweeps import SWEEPS, Sweep, every_other
+from sklearn_densconf.paper._train import WEIGHT_DECAY, train_lenet5
+
+VGG16 = "torchvision:vgg16"
+N_ATTACKED_ON_CPU = 100
+_QUICK = {"digits": (20, 5), "mnist": (20, 5), "imagenet": (4, 2)}  # pictures a class
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line asks for.
+
+    Attributes
+    ----------
+    experiment : str
+        "all" or one of the experiments.
+    dataset : str
+        "digits", "mnist" or "imagenet".
+    data : Path or None
+        Folder of the data set; the digits have none.
+    backbone : str
+        The network for ImageNet; the others have LeNet-5.
+    quick : bool
+        Whether to take a few pictures and severities only.
+    seeds : int
+        How many trainings (and seeds of the noise).
+    weight_decay : float
+        Of LeNet-5's training.
+    severities : dict of str to list of float
+        Severities of each distortion that are not the paper's.
+    attacked : int or None
+        How many pictures to attack; None takes all, on ImageNet 100 if there is no GPU.
+    strangers : Path or None
+        Folder of another data set in MNIST's format.
+    """
+
+    experiment: str
+    dataset: str = "digits"
+    data: Path | None = None
+    backbone: str = VGG16
+    quick: bool = False
+    seeds: int = 1
+    weight_decay: float = WEIGHT_DECAY
+    severities: dict[str, list[float]] | None = None
+    attacked: int | None = None
+    strangers: Path | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the settings as numbers and strings; of folders their names only."""
+        return {k: v.name if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that the experiments need, loaded and checked.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Pictures.
+    network_name : str
+        What the network is called.
+    network : callable
+        From a seed and a store of what was computed before to a trained network, from pixels in
+        [0, 1] to one logit a class.
+    sweeps : dict of str to Sweep
+        How the pictures are distorted.
+    attacked : Pictures
+        Those to attack.
+    strangers : Pictures or None
+        Pictures of another data set.
+    """
+
+    dataset: Dataset
+    network_name: str
+    network: Callable[[int, joblib.Memory], nn.Module]
+    sweeps: dict[str, Sweep]
+    attacked: Pictures
+    strangers: Pictures | None
+
+
+def load_study(settings: Settings) -> Study:
+    """Load data and network, and check every input before anything long starts.
+
+    Parameters
+    ----------
+    settings : Settings
+        What is asked for.
+
+    Returns
+    -------
+    Study
+        What is studied.
+
+    Raises
+    ------
+    ValueError, OSError, ImportError
+        If the data, the network or a severity is not as it should be.
+    """
+    dataset, name, network = _LOADERS[settings.dataset](settings)
+    if settings.quick:
+        n_train, n_test = _QUICK[dataset.name]
+        dataset = replace(
+            dataset,
+            train=dataset.train.first_of_each_class(n_train),
+            test=dataset.test.first_of_each_class(n_test),
+        )
+    sweeps = _chosen_sweeps(settings, dataset.test.read(np.arange(1)))
+    strangers = load_strangers(settings.strangers) if settings.strangers else None
+    return Study(dataset, name, network, sweeps, _attacked(settings, dataset.test), strangers)
+
+
+def _digits(settings: Settings) -> tuple[Dataset, str, Callable]:
+    if settings.data is not None:
+        raise ValueError("--data: the digits come with scikit-learn; leave it out, or take mnist")
+    return _with_lenet5(load_embedded_digits(), settings)
+
+
+def _mnist(settings: Settings) -> tuple[Dataset, str, Callable]:
+    return _with_lenet5(load_original_mnist(_folder(settings)), settings)
+
+
+def _imagenet(settings: Settings) -> tuple[Dataset, str, Callable]:
+    folder = _folder(settings)
+    backbone = load_backbone(settings.backbone)
+    dataset, outputs = load_cropped_imagenet(folder, backbone)
+    network = backbone.on_pixels(outputs.tolist())
+    return dataset, Path(settings.backbone).name, lambda seed, memory: network  # noqa: ARG005
+
+
+_LOADERS = {"digits": _digits, "mnist": _mnist, "imagenet": _imagenet}
+
+
+def _folder(settings: Settings) -> Path:
+    if settings.data is None:
+        raise ValueError(f"--dataset {settings.dataset} needs --data FOLDER, where its files are")
+    return settings.data
+
+
+def _with_lenet5(dataset: Dataset, settings: Settings) -> tuple[Dataset, str, Callable]:
+    def train(seed: int, memory: joblib.Memory) -> nn.Module:
+        return memory.cache(train_lenet5, verbose=0)(
+            in_memory_pixels(dataset.train),
+            dataset.train.y,
+            epochs=dataset.epochs,
+            weight_decay=settings.weight_decay,
+            seed=seed,
+        )
+
+    return dataset, "LeNet-5", train
+
+
+def _chosen_sweeps(settings: Settings, picture: np.ndarray) -> dict[str, Sweep]:
+    """Give the sweeps, with the user's severities; each is tried on one picture."""
+    asked, sweeps = settings.severities or {}, SWEEPS[settings.dataset]
+    unknown = sorted(set(asked) - set(sweeps))
+    if unknown:
+        raise ValueError(
+            f"--{unknown[0].lower()}: --dataset {settings.dataset} is distorted by "
+            f"{' and '.join(sweeps)} only; leave the option out"
+        )
+    for name, severities in asked.items():
+        sweeps = sweeps | {name: replace(sweeps[name], severities=tuple(severities))}
+        _check_severities(name, sweeps[name], picture)
+    if settings.quick:
+        sweeps = {k: replace(v, severities=tuple(every_other(v.severities, 3))) for k, v in sweeps.items()}
+    return sweeps
+
+
+def _check_severities(name: str, sweep: Sweep, picture: np.ndarray) -> None:
+    if len(set(sweep.severities)) < max(2, len(sweep.severities)):
+        raise ValueError(f"--{name.lower()} needs at least two severities, all different")
+    for severity in sweep.severities:
+        try:
+            sweep.apply(picture, severity, 0)
+        except ValueError as error:
+            raise ValueError(f"--{name.lower()} {severity:g}: {error}") from error
+
+
+def _attacked(settings: Settings, pictures: Pictures) -> Pictures:
+    """Give the pictures to attack, spread evenly over all of them and so over the classes."""
+    import torch
+
+    slow = settings.dataset == "imagenet" and not torch.cuda.is_available()
+    n = settings.attacked or (N_ATTACKED_ON_CPU if slow else len(pictures))
+    if n > len(pictures):
+        raise ValueError(f"--attacked {n}: there are only {len(pictures)} pictures")
+    return pictures.only(np.linspace(0, len(pictures) - 1, n).round().astype(int))
