@@ -1,0 +1,13 @@
+"""Fits and predictions in shards, on many workers, through joblib.
+
+A density's moments are additive, so a shard is measured where its samples are read, and only the
+moments travel. A prediction needs no other sample, so a shard's results are written where they are
+made. Both run on any backend of joblib: processes of this machine by default, a Dask cluster with
+``joblib.parallel_config(backend="dask")``. The model, the network included, is written to a file
+once; tasks carry its path, and each worker process reads it once.
+"""
+
+from sklearn_densconf.distributed._fit import fit, fit_batches
+from sklearn_densconf.distributed._predict import predict
+
+__all__ = ["fit", "fit_batches", "predict"]

@@ -1,0 +1,130 @@
+"""Tasks that share one model, run through joblib. A leaf: imports nothing of this package.
+
+It does not import torch: a worker that measures plain features starts in a second, not in five.
+"""
+
+import os
+import pickle
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cloudpickle
+import joblib
+import numpy as np
+
+UNFINISHED = "unfinished-"  # how the names of all that is temporary begin
+MOST_DEATHS = 2
+
+
+def each(
+    task: Callable[[Any, Any], Any],
+    model: Any,
+    shards: Iterable[Any],
+    n_jobs: int | None,
+    folder: str | os.PathLike[str] | None,
+) -> Generator[Any, None, None]:
+    """Give ``task(model, shard)`` of each shard, in the order in which they come.
+
+    Parameters
+    ----------
+    task : callable
+        Runs in the worker.
+    model : object
+        What all tasks share: written to a file once, read once in each process.
+    shards : iterable
+        Taken one by one, a few ahead of the workers.
+    n_jobs : int or None
+        Workers, as in `joblib.Parallel`.
+    folder : path or None
+        Folder that all workers see, for the model's file, which is removed in the end.
+
+    Yields
+    ------
+    object
+        The result of a shard.
+
+    Raises
+    ------
+    BrokenProcessPool
+        If workers die twice without a result between.
+    """
+    if folder is not None:
+        os.makedirs(folder, exist_ok=True)
+    with TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as home:
+        _dump(model, _file(home))
+        try:
+            yield from _persistently(task, home, shards, n_jobs)
+        finally:
+            _read.cache_clear()  # this process may have been a worker
+
+
+def _persistently(
+    task: Callable[[Any, Any], Any], home: str, shards: Iterable[Any], n_jobs: int | None
+) -> Iterator[Any]:
+    """Give the results; shards of a dead worker are run again."""
+    waiting: dict[int, Any] = {}  # given out, and without a result so far
+    fresh = enumerate(shards)
+    deaths = 0  # in a row: a shard that kills every worker must not be tried for ever
+    while True:
+        calls = (joblib.delayed(_call)(task, home, *item) for item in _given_out(waiting, fresh))
+        parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
+        try:
+            for index, result in parallel(calls):
+                del waiting[index]
+                deaths = 0
+                yield result
+            return
+        except BrokenProcessPool as error:  # loky gives up all that is under way
+            deaths += 1
+            if deaths == MOST_DEATHS:
+                raise
+            warnings.warn(
+                f"a worker died, {len(waiting)} shards are run again: {error}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+
+def _given_out(waiting: dict[int, Any], fresh: Iterator[tuple[int, Any]]) -> Iterator[Any]:
+    """Give the shards that wait for a second run, then new ones."""
+    yield from list(waiting.items())
+    for index, shard in fresh:
+        waiting[index] = shard
+        yield index, shard
+
+
+def _call(task: Callable[[Any, Any], Any], home: str, index: int, shard: Any) -> tuple[int, Any]:
+    with _READING:
+        model = _read(home)
+    return index, task(model, shard)
+
+
+_READING = threading.Lock()  # threads of one process share one model
+
+
+@lru_cache(maxsize=1)  # once a process, not once a task
+def _read(home: str) -> Any:
+    path = _file(home)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"a worker does not find the model's file {path}: give a folder that all workers see"
+        )
+    pickled, buffers = joblib.load(path, mmap_mode="c")
+    return pickle.loads(pickled, buffers=buffers)  # the processes of one machine share its pages
+
+
+def _dump(model: Any, path: Path) -> None:
+    """Write a model: its arrays can be mapped, and functions of a notebook or script are in it."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = cloudpickle.dumps(model, protocol=5, buffer_callback=buffers.append)
+    joblib.dump((pickled, [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]), path)
+
+
+def _file(home: str) -> Path:
+    return Path(home) / "model.joblib"

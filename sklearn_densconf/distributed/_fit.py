@@ -1,0 +1,215 @@
+"""The same density from shards as from all samples together: measure each, merge."""
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_densconf.distributed._engine import each
+
+Shard = tuple[Any, ...] | Callable[[], tuple[Any, ...]]
+
+
+def fit(
+    model: Any,
+    shards: Iterable[Shard],
+    classes: Any,
+    *,
+    n_jobs: int | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Fit a density to shards, on many workers: the same as to all samples together.
+
+    Each worker runs a shard through the pipeline, batch by batch, and measures its moments; these
+    are merged here as they come. A worker process that dies costs the shards under way, which are
+    run again; Dask runs them again by itself.
+
+    Parameters
+    ----------
+    model : GaussianDensityClassifier or Pipeline
+        The density, or a pipeline that ends in one. It is only read. Of a `FeatureExtractor` the
+        network is taken as it is; other steps, and one that has to be trained, must be fitted.
+    shards : iterable of tuple or callable
+        ``(X, y)`` or ``(X, y, sample_weight)``, or functions without arguments that give one and
+        are called in the worker. Taken one by one, a few ahead of the workers. X is what the first
+        step takes: paths, pictures, or features.
+    classes : array-like of shape (n_classes,)
+        All labels.
+    n_jobs : int, default=None
+        Workers, -1 for all cores; None is 1 unless ``joblib.parallel_config`` says otherwise.
+    folder : path, default=None
+        Folder that all workers see, for the model's file, which is removed in the end; None is this
+        machine's for temporary files.
+
+    Returns
+    -------
+    GaussianDensityClassifier or Pipeline
+        A fitted copy of ``model``.
+
+    Raises
+    ------
+    ValueError
+        If there is no shard; if labels and samples of a shard do not match; as ``partial_fit`` of
+        the density, for instance with ``shrinkage="auto"``.
+    TypeError
+        If the density cannot be merged from parts.
+    NotFittedError
+        If a step is not fitted that has to be.
+    BrokenProcessPool
+        If workers die twice without finishing a shard between.
+
+    See Also
+    --------
+    fit_batches : The same in this process, for a stream of batches.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_densconf import GaussianDensityClassifier, distributed
+    >>> X, y = load_iris(return_X_y=True)
+    >>> shards = [(X[:80], y[:80]), lambda: (X[80:], y[80:])]
+    >>> distributed.fit(GaussianDensityClassifier(), shards, classes=[0, 1, 2]).score(X, y)
+    0.96
+    """
+    model, shards = _prepared(model, shards)
+    density = None
+    task = partial(_measured, classes=classes)
+    with closing(each(task, model, shards, n_jobs, folder)) as parts:
+        for part in parts:
+            density = part if density is None else density.merge(part)
+    if density is None:
+        raise ValueError("shards is empty: give at least one (X, y)")
+    return _with_density(model, density)
+
+
+def fit_batches(model: Any, batches: Iterable[Shard], classes: Any) -> Any:
+    """Fit a pipeline to batches that come one by one, in constant memory.
+
+    Parameters
+    ----------
+    model : GaussianDensityClassifier or Pipeline
+        As in `fit`.
+    batches : iterable of tuple or callable
+        As the shards of `fit`.
+    classes : array-like of shape (n_classes,)
+        All labels.
+
+    Returns
+    -------
+    GaussianDensityClassifier or Pipeline
+        A fitted copy of ``model``.
+
+    Raises
+    ------
+    ValueError
+        As in `fit`.
+    TypeError
+        As in `fit`.
+    NotFittedError
+        As in `fit`.
+
+    See Also
+    --------
+    fit : The same on many workers.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, distributed
+    >>> import torch
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipeline = make_pipeline(FeatureExtractor(torch.nn.Flatten()), GaussianDensityClassifier())
+    >>> batches = ((X[rows::3], y[rows::3]) for rows in range(3))
+    >>> distributed.fit_batches(pipeline, batches, classes=[0, 1, 2]).score(X, y)
+    0.96
+    """
+    model, batches = _prepared(model, batches)
+    return _with_density(model, _measure(model, batches, classes))
+
+
+def _prepared(model: Any, shards: Iterable[Shard]) -> tuple[Any, Iterable[Shard]]:
+    """Copy the model and fit, to the first sample, extractors that learn no more than shapes."""
+    model = copy.deepcopy(model)
+    *transformers, density = _steps(model)
+    if missing := [name for name in ("fit_batches", "merge") if not hasattr(density, name)]:
+        raise TypeError(
+            f"{type(density).__name__} has no {' and no '.join(missing)}, so it cannot be fitted "
+            "in parts: use GaussianDensityClassifier as the last step"
+        )
+    if not transformers:
+        return model, shards
+    remaining = iter(shards)
+    first = next(remaining, None)
+    if first is None:
+        raise ValueError("shards is empty: give at least one (X, y)")
+    sample = _content(first)[0][:1]
+    for transformer in transformers:
+        if (
+            hasattr(transformer, "iter_transform")
+            and not get_tags(transformer).target_tags.required
+        ):
+            transformer.fit(sample)
+        check_is_fitted(transformer)
+        sample = transformer.transform(sample)
+    return model, chain([first], remaining)
+
+
+def _steps(model: Any) -> list[Any]:
+    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    return [step for step in steps if step not in (None, "passthrough")]
+
+
+def _with_density(model: Any, density: Any) -> Any:
+    if not isinstance(model, Pipeline):
+        return density
+    model.steps[-1] = (model.steps[-1][0], density)
+    return model
+
+
+def _content(shard: Shard) -> tuple[Any, ...]:
+    return shard() if callable(shard) else shard
+
+
+def _measure(model: Any, shards: Iterable[Shard], classes: Any) -> Any:
+    """Give a density that is fitted to some shards."""
+    *transformers, density = _steps(model)
+    return clone(density).fit_batches(_feature_batches(transformers, shards), classes)
+
+
+def _feature_batches(transformers: list[Any], shards: Iterable[Shard]) -> Iterator[tuple[Any, ...]]:
+    for shard in shards:
+        X, *columns = _content(shard)
+        start = 0
+        for features in _features(transformers, X):
+            rows = slice(start, start + len(features))
+            yield features, *(column[rows] for column in columns)
+            start = rows.stop
+        if start != len(columns[0]):
+            raise ValueError(f"a shard has {start} samples, but {len(columns[0])} labels")
+
+
+def _features(transformers: list[Any], X: Any) -> Iterator[Any]:
+    """Give what the density sees: in batches, where the first step can."""
+    if not transformers:
+        yield X
+        return
+    first, *rest = transformers
+    batches = first.iter_transform(X) if hasattr(first, "iter_transform") else [first.transform(X)]
+    for batch in batches:
+        features = batch
+        for transformer in rest:
+            features = transformer.transform(features)
+        yield features
+
+
+def _measured(model: Any, shard: Shard, classes: Any) -> Any:
+    return _measure(model, [shard], classes)
