@@ -28,15 +28,13 @@ def choose_device(name: str) -> torch.device:
         return torch.device(there[0])
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"device must be 'auto' or one of {there}, got {name!r}") from error
-    if device.type not in there and str(device) not in there:
+    if (str(device) if device.type == "cuda" else device.type) not in there:
         raise ValueError(
             f"device {name!r} is not there: this machine has {there}. "
             "Use device='auto' to take what there is"
         )
-    if device.index is not None and device.type == "cuda" and str(device) not in there:
-        raise ValueError(f"device {name!r} is not there: this machine has {there}")
     return device
 
 

@@ -114,8 +114,6 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
     {'1': slice(0, 8, None), 'output': slice(8, 10, None)}
     """
 
-    _doc_link_module = "sklearn_densconf"
-
     def __init__(
         self,
         backbone: Any,
@@ -226,7 +224,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         ndarray of shape (batch_size, n_features), float32
             The features of the next ``batch_size`` samples; of the rest, in the last batch.
         """
-        return self._extraction().batches(self._prepared(X))
+        source = self._prepared(X)
+        return self._extraction().batches(source)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:  # noqa: ARG002
         """Name the features by layer and unit.
@@ -255,6 +254,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any) -> Source:
         self._check_parameters()
+        for learned in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on flat rows
+            self.__dict__.pop(learned, None)
         choose_device(self.device)
         network, self._preprocessing_of_library = resolve(self.backbone)
         self._layers = check_layers(self.layer, layer_names(network))
@@ -288,7 +289,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
                 "a whole number of at least 0",
             ),
             "input_shape": (
-                self.input_shape is None or all(side >= 1 for side in self.input_shape),
+                self.input_shape is None or _is_shape(self.input_shape),
                 "None or a tuple of positive whole numbers",
             ),
             "memory": (self.memory is None or is_folder, "None, a folder or a joblib.Memory"),
@@ -350,9 +351,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         """Give the state for pickles and copies: the copy of a module, never the module."""
         state = super().__getstate__()
-        if isinstance(self.backbone, nn.Module):
-            state["backbone"] = FrozenBackbone(self.backbone)
-        return state
+        if not isinstance(self.backbone, nn.Module):
+            return state
+        return {**state, "backbone": FrozenBackbone(self.backbone)}  # state is our own __dict__
 
     def __sklearn_clone__(self) -> Self:
         """Clone without copying the network: clones share its immutable copy."""
@@ -364,3 +365,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         tags.target_tags.required = is_trainer(self.backbone)
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _is_shape(value: Any) -> bool:
+    if not isinstance(value, (tuple, list)):
+        return False
+    return len(value) > 0 and all(isinstance(n, (int, np.integer)) and n >= 1 for n in value)

@@ -1,60 +1,113 @@
 """Hashes of objects by content, the same in every process. A leaf.
 
-`joblib.hash` sees the state of an object and the names of its classes and functions, but not their
-code: a forward pass or a preprocessing that was edited would find the features of the old one.
+`joblib.hash` alone does not do: it sees addresses in tensors, no order in dictionaries (so none of
+layers without weights), and of functions and classes only the names, so that a forward pass or a
+preprocessing that was edited would find the features of the old one.
 """
 
-from types import CodeType
+import sys
+from collections.abc import Callable, Iterable
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import joblib
+import numpy as np
+import torch
 
-_LIBRARIES = {"builtins", "numpy", "PIL", "timm", "torch", "torchvision"}  # told by their names
+_TOLD_BY_NAME = sys.stdlib_module_names | {
+    "PIL",
+    "joblib",
+    "numpy",
+    "sklearn_densconf",
+    "timm",
+    "torch",
+    "torchvision",
+}
+_PLAIN = (type(None), str, bytes, int, float, complex, np.generic, np.ndarray, np.dtype)
 
 
-def fingerprint(value: Any, *more: Any) -> str:
-    """Hash the state of objects and the code of their classes.
+def fingerprint(*values: Any) -> str:
+    """Hash the state of objects and the code of their functions and classes.
 
     Parameters
     ----------
-    value, *more : object
-        What to hash; functions and objects of any class that can be pickled, lambdas included.
+    *values : object
+        What to hash: functions, lambdas included, and objects that can be pickled apart from
+        functions in them.
 
     Returns
     -------
     str
         32 hexadecimal digits.
+
+    Raises
+    ------
+    TypeError
+        If something in the objects has no content that could be hashed, such as a lock.
     """
-    return joblib.hash([_state_and_code(part) for part in (value, *more)])
+    return joblib.hash(_unfolded(values, {}))
 
 
-def code_of(kind: type) -> list[Any]:
-    """Give the code of a class and of its bases, except that of well-known libraries."""
-    return [
-        (name, _code(member.__code__))
-        for base in kind.__mro__
-        if base.__module__.partition(".")[0] not in _LIBRARIES
-        for name, member in sorted(vars(base).items())
-        if hasattr(member, "__code__")
-    ]
+def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
+    """Take a value apart into nested lists of what `joblib.hash` sees the same everywhere."""
+    if isinstance(value, _PLAIN):
+        return value
+    if not isinstance(value, tuple):  # which of two equal tuples it is depends on the interpreter
+        if id(value) in seen:
+            return ["seen", seen[id(value)][0]]
+        seen[id(value)] = len(seen), value  # kept alive, so that its id is not given again
+    kind = next(kind for kind in _PARTS if isinstance(value, kind))
+    return [kind.__name__, [_unfolded(part, seen) for part in _PARTS[kind](value)]]
 
 
-def _state_and_code(value: Any) -> Any:
-    if hasattr(value, "__code__"):  # a function: its name, code, defaults and closure
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        name = (value.__module__, value.__qualname__)
-        return [name, _code(value.__code__), value.__defaults__, list(map(_state_and_code, cells))]
-    return [value, code_of(type(value))]
+def _of_tensor(tensor: torch.Tensor) -> list[Any]:
+    on_host = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return [str(tensor.dtype), tuple(tensor.shape), on_host.numpy()]
 
 
-def _code(code: CodeType) -> list[Any]:
-    """Take a code object apart: its own pickles and reprs hold file names and addresses."""
-    return [code.co_code, code.co_names, [_constant(constant) for constant in code.co_consts]]
+def _of_function(function: FunctionType) -> list[Any]:
+    if _is_told_by_name(function):
+        return _names(function)
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    defaults = [function.__defaults__, function.__kwdefaults__]
+    return [*_names(function), function.__code__, defaults, cells]
 
 
-def _constant(constant: Any) -> Any:
-    if isinstance(constant, CodeType):
-        return _code(constant)
-    if isinstance(constant, frozenset):  # its order depends on the process
-        return sorted(map(repr, constant))
-    return repr(constant)
+def _of_class(kind: type) -> list[Any]:
+    """Give the code of a class and of its bases; properties and static methods are members too."""
+    if _is_told_by_name(kind):
+        return _names(kind)
+    members = [getattr(m, "__func__", getattr(m, "fget", m)) for _, m in sorted(vars(kind).items())]
+    functions = [member for member in members if isinstance(member, FunctionType)]
+    return [*_names(kind), kind.__bases__, functions]
+
+
+def _of_object(value: Any) -> Iterable[Any]:
+    """Give what pickle would keep of an object: its class, arguments, state and items."""
+    reduced = value.__reduce_ex__(4)
+    if isinstance(reduced, str):
+        return [getattr(value, "__module__", None), reduced]
+    return [list(part) if hasattr(part, "__next__") else part for part in reduced]
+
+
+def _names(value: Any) -> list[str]:
+    return [value.__module__, value.__qualname__]
+
+
+def _is_told_by_name(value: Any) -> bool:
+    return (value.__module__ or "").partition(".")[0] in _TOLD_BY_NAME
+
+
+_PARTS: dict[type, Callable[[Any], Iterable[Any]]] = {  # the first that fits; object fits all
+    tuple: iter,
+    list: iter,
+    dict: dict.items,  # in their order: that of the layers in a network
+    set: lambda members: sorted(map(fingerprint, members)),
+    frozenset: lambda members: sorted(map(fingerprint, members)),
+    torch.Tensor: _of_tensor,
+    FunctionType: _of_function,
+    CodeType: lambda code: [code.co_code, code.co_names, code.co_consts],  # no file, no line
+    type: _of_class,
+    ModuleType: lambda module: [module.__name__],
+    object: _of_object,
+}

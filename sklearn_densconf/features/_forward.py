@@ -40,9 +40,6 @@ class Forward:
 
     def __call__(self, X: torch.Tensor) -> torch.Tensor:
         """Give the activations of all layers side by side, (n, n_features), float32."""
-        X = X.to(self._dtype)
-        if X.is_cuda and X.ndim == 4 and self._autocast is not None:
-            X = X.contiguous(memory_format=torch.channels_last)  # what tensor cores compute in
         parts: list[torch.Tensor] = []
         start = 0
         while start < len(X):
@@ -62,7 +59,7 @@ class Forward:
         """
         try:
             with torch.inference_mode(), self._precision(X.device):
-                layers = self._tap(X)
+                layers = self._tap(self._prepared(X))
                 self.widths = [layer.shape[1] for layer in layers]
                 return layers[0] if len(layers) == 1 else torch.cat(layers, 1)
         except OutOfMemoryError:
@@ -71,6 +68,12 @@ class Forward:
         if X.is_cuda:
             torch.cuda.empty_cache()
         return None
+
+    def _prepared(self, X: torch.Tensor) -> torch.Tensor:
+        X = X.to(self._dtype)
+        if X.is_cuda and X.ndim == 4 and self._autocast is not None:
+            return X.contiguous(memory_format=torch.channels_last)  # what tensor cores compute in
+        return X
 
     def _precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self._autocast is None:

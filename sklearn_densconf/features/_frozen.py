@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
-from sklearn_densconf.features._fingerprint import code_of
+from sklearn_densconf.features._fingerprint import fingerprint
 
 CURE = "Pass a string 'package.module:function' that builds the network instead"
 
@@ -94,9 +94,7 @@ class FrozenBackbone:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, structure and the code of the network's own classes (64 hex digits)."""
-        kinds = sorted({type(m) for m in self._skeleton.modules()}, key=str)
-        state = joblib.hash([self._skeleton, self._slots, [code_of(kind) for kind in kinds]])
-        digest = hashlib.sha256(state.encode())
+        digest = hashlib.sha256(fingerprint(self._skeleton, self._slots).encode())
         for array in self._arrays:
             digest.update(array.data)
         return digest.hexdigest()
@@ -171,17 +169,25 @@ class FrozenBackbone:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is not None:
             return _open_stored, (self._path, self.fingerprint)
-        return _held, (self._skeleton, self._slots, self._arrays)
+        # The fingerprint tells hashes of the pickle what pickles leave out: code, order of layers.
+        return _held, (self._skeleton, self._slots, self._arrays, self.fingerprint)
 
     def __repr__(self) -> str:
         size = sum(int(np.prod(slot.shape)) for slot in self._slots if slot.is_parameter)
         return f"FrozenBackbone({type(self._skeleton).__name__}, {size:,} parameters)"
 
 
-def _held(skeleton: nn.Module, slots: list[_Slot], arrays: list[np.ndarray]) -> FrozenBackbone:
+def _held(
+    skeleton: nn.Module,
+    slots: list[_Slot],
+    arrays: list[np.ndarray],
+    fingerprint: str | None = None,
+) -> FrozenBackbone:
     held = FrozenBackbone.__new__(FrozenBackbone)
     held._skeleton, held._slots, held._arrays = skeleton, slots, arrays
     held._begin()
+    if fingerprint is not None:  # else it is computed when it is asked for
+        held.fingerprint = fingerprint
     return held
 
 

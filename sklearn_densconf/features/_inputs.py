@@ -69,13 +69,16 @@ class Rows:
         bad = ~torch.isfinite(batch.flatten(1)).all(1)
         if bad.any():
             index = int(indices[bad.numpy()][0])
-            raise ValueError(f"Input X contains NaN or infinity, first in {self.name(index)}")
+            raise ValueError(
+                f"Input X contains NaN, infinity or a value too large for float32, first in "
+                f"{self.name(index)}"
+            )
 
     def digests(self, indices: np.ndarray) -> list[bytes]:
         """Hash the content of samples, type and shape included."""
         values = to_array(self._values[_consecutive(indices)])
         values = np.ascontiguousarray(values).reshape(len(values), -1)
-        start = _start("row", values.dtype.str, self.shape)
+        start = _start("row", values.dtype.str, self.shape, self._channels_last)
         return [_digest(start, row) for row in values.view(np.uint8)]
 
 
@@ -128,7 +131,12 @@ class Pictures:
         return item[0] if isinstance(item, tuple) else item
 
     def _tensor(self, index: int) -> torch.Tensor:
-        tensor = self._preprocessing(_as_picture(self._item(index)))
+        picture = _as_picture(self._item(index))
+        try:
+            tensor = self._preprocessing(picture)
+        except Exception as error:
+            error.add_note(f"This was while preprocessing {self.name(index)}.")
+            raise
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(
                 f"preprocessing must give a float tensor, got {type(tensor).__name__} for "
@@ -166,7 +174,13 @@ class Plain:
         """Give the tensor of a PIL image; a tensor is given back, uint8 as floats in [0, 1]."""
         if isinstance(picture, torch.Tensor):
             return picture.div(WHITE) if picture.dtype == torch.uint8 else picture
-        mode = self._mode or ("L" if picture.mode in ("1", "L") else "RGB")
+        band = picture.getbands()[0]
+        if band in ("I", "F"):
+            raise ValueError(
+                f"a picture of mode {picture.mode!r} has pixels outside 0-255, which PIL would "
+                "clip: give a preprocessing that scales them"
+            )
+        mode = self._mode or ("L" if band in ("1", "L") else "RGB")
         pixels = np.asarray(picture.convert(mode), np.float32)
         channels_first = pixels[None] if mode == "L" else np.moveaxis(pixels, -1, 0)
         return torch.from_numpy(channels_first / np.float32(WHITE))
@@ -189,8 +203,15 @@ def pictures_in(X: Any) -> Any:
     -------
     sequence, Dataset or None
         Paths, PIL images, arrays or tensors of at least two axes, or tuples that begin with one.
+
+    Raises
+    ------
+    ValueError
+        If a Dataset is empty, or can only be iterated.
     """
     if isinstance(X, Dataset):
+        if not hasattr(X, "__len__") or len(X) == 0:
+            raise ValueError(f"a Dataset must have a length of at least 1, got {X!r}")
         return X
     items = np.asarray(X) if hasattr(X, "iloc") else X  # a pandas column of paths
     if (
@@ -334,7 +355,8 @@ def _item_digest(item: Any) -> bytes:
         about = Path(item).stat()
         return _file_digest(os.fspath(item), about.st_size, about.st_mtime_ns)
     if hasattr(item, "convert"):
-        return _digest(_start("image", item.mode, item.size), item.tobytes())
+        start = _start("image", item.mode, item.size, item.getpalette(), sorted(item.info.items()))
+        return _digest(start, item.tobytes())
     values = np.ascontiguousarray(to_array(item))
     return _digest(_start("array", values.dtype.str, values.shape), values)
 

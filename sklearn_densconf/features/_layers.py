@@ -126,6 +126,9 @@ def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> 
                 f"layer {name!r} does not exist in the network; near names: {near}. "
                 "All names: [name for name, _ in network.named_modules()]"
             )
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"layer must be None, a name, or distinct names in a list, got {layer!r}")
+    if not names or len({name or OUTPUT for name in names}) < len(names):
+        raise ValueError(
+            "layer must be None, a name, or distinct names in a list, None being called "
+            f"{OUTPUT!r}; got {layer!r}"
+        )
     return names

@@ -13,7 +13,6 @@ import uuid
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,7 @@ class FeatureStore:
         self._folder = folder
         self._lock = threading.Lock()
         self._seen: set[str] = set()
-        self._shards: list[np.ndarray] = []
+        self._paths: list[Path] = []
         self._ends: list[int] = [0]  # numbers of the shards' first rows, and the next number
         self._number: dict[bytes, int] = {}
         self._widths: list[int] = []
@@ -48,19 +47,20 @@ class FeatureStore:
 
     def find(self, digests: list[bytes]) -> np.ndarray:
         """Give the number of each digest's features, int64; -1 where there are none."""
-        numbers = self._find(digests)
-        return self._find(digests) if (numbers < 0).any() and self._refresh() else numbers
-
-    def _find(self, digests: list[bytes]) -> np.ndarray:
-        return np.fromiter(map(self._number.get, digests, repeat(-1)), np.int64, len(digests))
+        with self._lock:
+            self._refresh()
+            return np.fromiter(map(self._number.get, digests, repeat(-1)), np.int64, len(digests))
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
         """Give the features (n, n_features), float32, of numbers that `find` gave."""
+        if (numbers < 0).any():
+            raise RuntimeError(f"features were deleted from {self._folder} while they were used")
         homes = np.searchsorted(self._ends, numbers, side="right") - 1
-        out = np.empty((len(numbers), self._shards[0]["features"].shape[1]), np.float32)
+        out = np.empty((len(numbers), sum(self.widths)), np.float32)
         for home in np.unique(homes):
             rows = np.flatnonzero(homes == home)
-            out[rows] = self._shards[home]["features"][numbers[rows] - self._ends[home]]
+            shard = np.load(self._paths[home], mmap_mode="r")  # not kept: each holds a file open
+            out[rows] = shard["features"][numbers[rows] - self._ends[home]]
         return out
 
     def add(self, digests: list[bytes], features: np.ndarray, widths: list[int]) -> None:
@@ -82,32 +82,30 @@ class FeatureStore:
         if not self.widths:
             _write(self._folder / "widths.json", json.dumps(widths).encode())
         _write(self._folder / f"{uuid.uuid4().hex}.npy", shard)
-        self._refresh()
 
-    def _refresh(self) -> bool:
-        """Open the shards that were written since; tell whether there were any."""
-        with self._lock:
-            new = sorted({path.name for path in self._folder.glob("*.npy")} - self._seen)
-            for name in new:
-                self._open(name)
-            return bool(new)
+    def _refresh(self) -> None:
+        """Take note of shards that were written since, by whomever, or deleted."""
+        there = {path.name for path in self._folder.glob("*.npy")}
+        if self._seen - there:  # numbers are never given again: other threads may hold them
+            self._seen, self._number, self._widths = set(), {}, []
+        for name in sorted(there - self._seen):
+            self._note(self._folder / name)
+        self._seen = there
 
-    def _open(self, name: str) -> None:
-        shard = np.load(self._folder / name, mmap_mode="r")
+    def _note(self, path: Path) -> None:
+        digests = np.ascontiguousarray(np.load(path, mmap_mode="r")["digest"]).tolist()
         start = self._ends[-1]
-        self._shards.append(shard)
-        self._ends.append(start + len(shard))
-        digests = np.ascontiguousarray(shard["digest"]).tolist()
+        self._paths.append(path)
+        self._ends.append(start + len(digests))
         self._number.update(zip(digests, range(start, self._ends[-1]), strict=True))
-        self._seen.add(name)
 
 
-def open_store(memory: Any, key: str) -> FeatureStore:
+def open_store(folder: str | os.PathLike[str], key: str) -> FeatureStore:
     """Open the store of a network and its settings; once in a process.
 
     Parameters
     ----------
-    memory : path or joblib.Memory
+    folder : path
         The user's ``memory``.
     key : str
         Fingerprint of the network and of every setting that changes the features.
@@ -117,7 +115,6 @@ def open_store(memory: Any, key: str) -> FeatureStore:
     FeatureStore
         Its features.
     """
-    folder = getattr(memory, "location", memory)
     return _opened(Path(os.fspath(folder)).resolve() / "sklearn_densconf" / key)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import is_classifier
-from sklearn.utils import check_consistent_length
+from sklearn.utils import column_or_1d
 from torch.utils.data import Dataset
 
 from sklearn_densconf.features._batches import Source
@@ -49,13 +49,15 @@ def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
         If y is None, or there is not one target a sample.
     """
     if y is None:
-        raise ValueError("a skorch backbone is trained by fit: it requires y, but y is None")
+        raise ValueError("a skorch backbone requires y to be passed, but the target y is None")
     y = np.asarray(y)
-    check_consistent_length(source, y)
+    if len(y) != len(source):
+        raise ValueError(f"X and y have inconsistent numbers of samples: {len(source)}, {len(y)}")
     if is_classifier(trainer):
-        y = np.unique(y, return_inverse=True)[1].astype(np.int64)
+        y = np.unique(column_or_1d(y, warn=True), return_inverse=True)[1].astype(np.int64)
+    everything = np.arange(len(source))
+    source.check(everything)
     if isinstance(source, Rows):
-        everything = np.arange(len(source))
         trainer.partial_fit(source.batch(everything).cpu().numpy(), y)
     else:
         trainer.partial_fit(_Labelled(source, y), y)

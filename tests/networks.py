@@ -1,0 +1,79 @@
+"""Small networks for tests, imported by name: other processes must find their classes too."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Convolutional(nn.Module):
+    """Two convolutions with batch norm, a head of two layers, dropout, and an in-place ReLU."""
+
+    def __init__(self, n_classes=5, n_channels=1, seed=0):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.body = nn.Sequential(
+                nn.Conv2d(n_channels, 4, 3),
+                nn.BatchNorm2d(4),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(4, 6, 3),
+                nn.ReLU(inplace=True),
+            )
+            self.drop = nn.Dropout(0.5)
+            self.hidden = nn.Linear(6, 8)
+            self.head = nn.Linear(8, n_classes)
+
+    def forward(self, X):
+        X = self.body(X).mean((2, 3))
+        return self.head(functional.relu(self.hidden(self.drop(X))))
+
+
+class Logging(nn.Module):
+    """A linear layer that writes a line a batch to a file: process, rows, threads of torch."""
+
+    def __init__(self, log, n_in=64, n_out=10, seed=0):
+        super().__init__()
+        self.log = str(log)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.linear = nn.Linear(n_in, n_out)
+
+    def forward(self, X):
+        with open(self.log, "a") as file:
+            file.write(f"{os.getpid()} {len(X)} {torch.get_num_threads()}\n")
+        return self.linear(X.flatten(1))
+
+
+def passes(log):
+    """Give what `Logging` networks wrote: (process, rows, threads) of each batch."""
+    path = Path(log)
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [tuple(map(int, line.split())) for line in lines]
+
+
+def rows_passed(log):
+    """Count the samples that passed through `Logging` networks."""
+    return sum(rows for _, rows, _ in passes(log))
+
+
+class Columns(nn.Module):
+    """Weights times the columns' mean, for any number of columns."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, 0.5, -0.25, 2.0]))
+
+    def forward(self, X):
+        return X.mean(1, keepdim=True) * self.weight
+
+
+def columns():
+    """Build `Columns`."""
+    return Columns()
+
+
+def ignore(_module, _inputs, _output):
+    """Do nothing: a forward hook."""
