@@ -1,7 +1,6 @@
 """Sphinx configuration. Builds offline; DENSCONF_INTERSPHINX=1 adds links to other projects."""
 
 import os
-from pathlib import Path
 
 import sklearn_densconf
 
@@ -26,8 +25,7 @@ if os.environ.get("DENSCONF_INTERSPHINX"):
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-mathjax_path = "mathjax/tex-svg.js" if Path(__file__).with_name("_static").exists() else ""
-exclude_patterns = ["_build", "README.md"]
+exclude_patterns = ["_build", "examples"]
 templates_path = ["_templates"]
 autosummary_generate = True
 numpydoc_show_class_members = False
