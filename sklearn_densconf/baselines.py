@@ -26,7 +26,7 @@ class SoftmaxClassifier(PosteriorMixin):
         The labels, sorted: feature k is the logit of ``classes_[k]``.
     n_features_in_ : int
         Number of logits, that of the classes.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X had them.
 
     Examples

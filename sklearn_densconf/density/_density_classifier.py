@@ -52,7 +52,7 @@ class DensityClassifier(PosteriorMixin):
         The fitted density models, in the order of ``classes_``.
     n_features_in_ : int
         d.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X had them.
 
     References

@@ -93,14 +93,14 @@ class GaussianDensityClassifier(PosteriorMixin):
         The shrinkage used; only for ``shrinkage="auto"``.
     n_features_in_ : int
         d.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X had them.
 
     References
     ----------
     A. Subramanya, S. Srinivas, R. V. Babu, "Confidence estimation in Deep Neural networks via
     density modelling", arXiv:1707.07013, sections 3.2 and 3.3. They scale the covariance by d in
-    place of tempering; the two are the same posterior where all log |Σ_k| are equal.
+    place of tempering; the two are the same posterior where all log-determinants are equal.
 
     Examples
     --------

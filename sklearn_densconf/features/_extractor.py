@@ -88,7 +88,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         Shape of one sample as the network sees it.
     n_features_in_ : int
         Number of columns of X; only where X has two axes.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns of X; only where all are strings.
 
     See Also
