@@ -12,11 +12,11 @@ log-density of the activations, and a background density in the posterior.
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
 from sklearn.datasets import load_digits
 from sklearn.metrics import RocCurveDisplay
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
+from skorch import NeuralNetClassifier
 from torch import nn
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, SoftmaxClassifier

@@ -14,10 +14,10 @@ from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
+from skorch import NeuralNetClassifier
 from torch import nn
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, SoftmaxClassifier
