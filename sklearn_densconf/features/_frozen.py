@@ -80,7 +80,7 @@ class FrozenBackbone:
         slots = [_slot(index, tensor) for index, tensor in enumerate(tensors)]
         memo: dict[int, Any] = {id(t): slot for t, slot in zip(tensors, slots, strict=True)}
         try:
-            self._skeleton = copy.deepcopy(module, memo)
+            self._skeleton = copy.deepcopy(module, memo).eval()
         except Exception as error:
             raise TypeError(f"{_name(module)} cannot be copied ({error}). {CURE}") from error
         self._slots = slots
@@ -133,7 +133,7 @@ class FrozenBackbone:
             self._on_device.setdefault(device, filled)
         tensors = self._on_device[device]
         memo: dict[int, Any] = {id(s): t for s, t in zip(self._slots, tensors, strict=True)}
-        return copy.deepcopy(self._skeleton, memo).eval()
+        return copy.deepcopy(self._skeleton, memo)
 
     def store(self, folder: str | os.PathLike[str]) -> "FrozenBackbone":
         """Write the network to a file once, and give a holder that pickles as the file's path.
