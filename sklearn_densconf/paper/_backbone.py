@@ -133,17 +133,22 @@ def load_backbone(name: str) -> Backbone:
         If a library cannot get the weights.
     """
     try:
-        frozen, preprocessing = resolve(name) if name.startswith(_LIBRARIES) else _own(name)
+        network, preprocessing = (_library if name.startswith(_LIBRARIES) else _own)(name)
     except URLError as error:
         raise OSError(
             f"the weights of {name} cannot be fetched ({error.reason}): set TORCH_HOME to a folder "
             f"that has them, or give another --backbone"
         ) from error
-    network = frozen.network() if hasattr(frozen, "fingerprint") else frozen.eval()
     black, white, shape = _measure_normalisation(name, preprocessing)
     with torch.inference_mode():
         n_outputs = network(torch.zeros(1, *shape)).shape[1]
     return Backbone(network, preprocessing, black, white, n_outputs)
+
+
+def _library(name: str) -> tuple[nn.Module, Callable[[Any], torch.Tensor]]:
+    frozen, preprocessing = resolve(name)
+    assert preprocessing is not None
+    return frozen.network(), preprocessing
 
 
 def _own(name: str) -> tuple[nn.Module, Callable[[Any], torch.Tensor]]:
@@ -158,7 +163,7 @@ def _own(name: str) -> tuple[nn.Module, Callable[[Any], torch.Tensor]]:
     for needed in (function, "preprocess"):
         if not hasattr(module, needed):
             raise ValueError(f"--backbone {name}: {home} has no {needed}; define it there")
-    return getattr(module, function)(), module.preprocess
+    return getattr(module, function)().eval(), module.preprocess
 
 
 def _module_of_file(path: Path) -> ModuleType:

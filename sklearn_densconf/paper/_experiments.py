@@ -87,6 +87,7 @@ def look_at_single_pictures(trial: Trial) -> list[Measured]:
             "picture": index,
             "label": int(test.y[index]),
             "distortion": name,
+            "symbol": sweep.symbol,
             "severity": every_other(sweep.severities),
         }
         for index in shown
@@ -119,9 +120,7 @@ def attack_network(trial: Trial) -> Measured:
     ]
     clean, z, norms, success = zip(*parts, strict=True)
     attacked = subject.judge(np.concatenate(z)).confidences
-    return measure_attack(
-        _joined(clean), attacked, np.concatenate(norms), np.concatenate(success)
-    )
+    return measure_attack(_joined(clean), attacked, np.concatenate(norms), np.concatenate(success))
 
 
 def meet_strangers(trial: Trial) -> Measured:
@@ -176,7 +175,7 @@ def _at(sweep: Sweep, severity: float, seed: int) -> Distortion:
 
 
 def _choose_pictures(trial: Trial, n: int = 2) -> list[int]:
-    """Give a picture of each of ``n`` classes, apart from each other, that the network has right."""
+    """Give a picture, rightly labelled, of each of ``n`` classes that are far apart."""
     y = trial.study.dataset.test.y
     classes = np.unique(y)
     wanted = classes[np.linspace(0, len(classes) - 1, n + 2).round().astype(int)[1:-1]]

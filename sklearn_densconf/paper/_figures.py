@@ -9,6 +9,7 @@ import numpy as np
 
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.displays import ConfidenceCurveDisplay, PictureStripDisplay
+from sklearn_densconf.displays._style import COLORS
 from sklearn_densconf.metrics import ConfidenceCurve
 from sklearn_densconf.paper._confidences import DENSITY, SOFTMAX
 from sklearn_densconf.paper._experiments import strip_pixels
@@ -16,7 +17,6 @@ from sklearn_densconf.paper._study import Study
 
 Results = dict[str, Any]
 _PANEL = (4.6, 3.8)  # inches
-_STYLE = {"svg.hashsalt": "sklearn_densconf", "font.size": 10}
 
 
 def draw_figures(results: Results, study: Study) -> dict[str, Any]:
@@ -91,22 +91,15 @@ def draw_scales(results: Results, ax: Any = None) -> Any:
     ax = ax or _new_figure(1).subplots()
     runs = [run["figure1"] for run in results["runs"]]
     factor = np.array(runs[0]["factor"])
-    curves = {
-        confidence: ConfidenceCurve(factor, values.mean(axis=0), None)
-        for confidence, values in _means(runs).items()
-    }
-    shown: Any = ConfidenceCurveDisplay(
-        curves=curves, severity_name="Factor of the pixels (logarithmic)"
+    means = {name: values.mean(axis=0) for name, values in _means(runs).items()}
+    label = "Factor of the pixels (logarithmic)"
+    ConfidenceCurveDisplay.from_predictions(
+        factor, means, severity_name=label, ax=ax, relative=False
     )
-    shown.plot(ax, relative=False)
     ax.set_xscale("log")
     ticker = import_optional("matplotlib.ticker", "Figures")
     ax.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     return ax.figure
-
-
-def _draw_scales(results: Results, study: Study, name: str) -> Any:  # noqa: ARG001
-    return draw_scales(results)
 
 
 def _draw_sweeps(results: Results, study: Study, name: str) -> Any:  # noqa: ARG001
@@ -124,26 +117,38 @@ def _draw_strips(results: Results, study: Study, name: str) -> Any:
         PictureStripDisplay(
             pictures=as_images(strip_pixels(strip, study, results["runs"][0]["seed"])),
             confidences={k: strip["confidences"][k] for k in (SOFTMAX, DENSITY)},
-            captions=[f"{strip['distortion']} {s:g}" for s in strip["severity"]],
+            captions=[f"{strip['symbol']} {s:g}" for s in strip["severity"]],
         ).plot(ax)
     return figure
 
 
-def _draw_rises(results: Results, study: Study, name: str) -> Any:  # noqa: ARG001
-    runs = [run[name]["confidences"] for run in results["runs"]]
+def draw_rises(results: Results) -> Any:
+    """Draw table 1 as bars, with a mark for each training; give the figure."""
+    runs = [run["table1"]["confidences"] for run in results["runs"]]
     names = list(runs[0])
     shares = np.array([[run[k]["share"] * 100 for k in names] for run in runs])  # (runs, names)
-    figure = _figure(figsize=(6.4, 2.6))
+    figure = _figure(figsize=(_PANEL[0] * 1.2, 2.6))
     ax = figure.subplots()
-    bars = ax.barh(names, shares.mean(axis=0), color="#0072B2", height=0.6)
-    ax.bar_label(bars, fmt="%.1f %%", padding=4)
+    ax.barh(names, shares.mean(axis=0), color=COLORS[: len(names)], height=0.6)
     if len(runs) > 1:
         ax.plot(shares.T, names, color="black", marker="|", linestyle="", markersize=9)
+    for name, mean, largest in zip(names, shares.mean(axis=0), shares.max(axis=0), strict=True):
+        ax.annotate(
+            f"{mean:.1f} %", (largest, name), (6, 0), textcoords="offset points", va="center"
+        )
     ax.invert_yaxis()
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlim(0, max(1.0, shares.max() * 1.2))
-    ax.set_xlabel("Confidence rises under attack (% of pictures; fewer is better)")
+    ax.set_xlabel("Pictures whose confidence rises under attack (%)")
     return figure
+
+
+def _draw_scales(results: Results, study: Study, name: str) -> Any:  # noqa: ARG001
+    return draw_scales(results)
+
+
+def _draw_rises(results: Results, study: Study, name: str) -> Any:  # noqa: ARG001
+    return draw_rises(results)
 
 
 _DRAWN: dict[str, Callable[[Results, Study, str], Any]] = {

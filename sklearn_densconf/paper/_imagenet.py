@@ -44,8 +44,8 @@ def load_cropped_imagenet(folder: Folder, backbone: Backbone) -> tuple[Dataset, 
             f"{n_common}: remove the folders of the classes that are in one of them only"
         )
     outputs = _matching_outputs(backbone.n_outputs, present, len(train.classes))
-    parts = [_as_pictures(part, present, backbone) for part in (train, val)]
-    return Dataset("imagenet", *parts, train.classes[present]), outputs
+    fitted, held_out = (_as_pictures(part, present, backbone) for part in (train, val))
+    return Dataset("imagenet", fitted, held_out, train.classes[present].tolist()), outputs
 
 
 def _matching_outputs(n_outputs: int, present: np.ndarray, n_classes: int) -> np.ndarray:

@@ -78,9 +78,7 @@ def measure_attack(
         "n": len(norms),
         "fooled": float(success.mean()),
         "norm": float(norms.mean()),
-        "confidences": {
-            name: _rises(before, attacked[name]) for name, before in clean.items()
-        },
+        "confidences": {name: _rises(before, attacked[name]) for name, before in clean.items()},
     }
 
 

@@ -184,7 +184,9 @@ def _chosen_sweeps(settings: Settings, picture: np.ndarray) -> dict[str, Sweep]:
         sweeps = sweeps | {name: replace(sweeps[name], severities=tuple(severities))}
         _check_severities(name, sweeps[name], picture)
     if settings.quick:
-        sweeps = {k: replace(v, severities=tuple(every_other(v.severities, 3))) for k, v in sweeps.items()}
+        sweeps = {
+            k: replace(v, severities=tuple(every_other(v.severities, 3))) for k, v in sweeps.items()
+        }
     return sweeps
 
 

@@ -20,6 +20,8 @@ class Sweep:
         The mildest first.
     label : str
         What the severity is, with its unit.
+    symbol : str
+        What is written before a severity.
     seeded : bool
         Whether it takes a ``random_state``.
     """
@@ -27,6 +29,7 @@ class Sweep:
     distort: Callable[..., np.ndarray]
     severities: tuple[float, ...]
     label: str
+    symbol: str = "σ"
     seeded: bool = False
 
     def apply(self, pixels: np.ndarray, severity: float, seed: int) -> np.ndarray:
@@ -51,7 +54,7 @@ SWEEPS = {
             gaussian_noise, (0, 10, 20, 30, 40, 60, 80, 100), "Noise σ (of 255)", seeded=True
         ),
         "blur": Sweep(gaussian_blur, (0, 2, 4, 8, 12, 18, 24, 36), "Blur σ (pixels of 224)"),
-        "JPEG": Sweep(jpeg, (100, 80, 60, 40, 20, 10, 5, 1), "JPEG quality"),
+        "JPEG": Sweep(jpeg, (100, 80, 60, 40, 20, 10, 5, 1), "JPEG quality", "quality"),
     },
 }
 

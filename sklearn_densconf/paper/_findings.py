@@ -1,0 +1,135 @@
+"""Who wins: softmax or the density confidence, measure by measure, over all trainings."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sklearn_densconf.paper._confidences import DENSITY, SOFTMAX
+
+Run = dict[str, Any]
+WINNERS = (SOFTMAX, DENSITY, "even")
+
+
+class Measure(NamedTuple):
+    """A number that says how good a confidence is.
+
+    Attributes
+    ----------
+    key : str
+        What it is called in the results.
+    name : str
+        What it is called in words.
+    larger_is_better : bool
+        Whether more is better.
+    unit : str
+        How it is formatted, such as ".3f".
+    """
+
+    key: str
+    name: str
+    larger_is_better: bool
+    unit: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One measure of softmax and of the density confidence, in every training.
+
+    Attributes
+    ----------
+    measure : Measure
+        What is measured.
+    of : str
+        On which pictures.
+    softmax, density : ndarray of shape (n_runs,)
+        The numbers.
+    """
+
+    measure: Measure
+    of: str
+    softmax: np.ndarray
+    density: np.ndarray
+
+    @property
+    def winner(self) -> str:
+        """Who is better in every training; "even" if it is now the one, now the other."""
+        gain = (self.density - self.softmax) * (1 if self.measure.larger_is_better else -1)
+        if (gain > 0).all():
+            return DENSITY
+        return SOFTMAX if (gain < 0).all() else "even"
+
+
+def collect_findings(runs: list[Run]) -> list[Finding]:
+    """Compare softmax with the density confidence in all that was measured.
+
+    Parameters
+    ----------
+    runs : list of dict
+        The trainings of one results.json.
+
+    Returns
+    -------
+    list of Finding
+        One for each measure and kind of pictures.
+    """
+    sets = [("clean pictures", lambda run: run["clean"]["confidences"])]
+    for figure in ("figure2", "figure4"):
+        sets += [(sweep, _picker(figure, sweep)) for sweep in runs[0].get(figure, ())]
+    found = [
+        finding
+        for measure in _OF_SETS
+        for of, pick in sets
+        for finding in _compare(measure, of, runs, pick)
+    ]
+    for name, of, measure, pick in _SINGLE:
+        if name in runs[0]:
+            found += _compare(measure, of, runs, pick)
+    return found
+
+
+def _compare(
+    measure: Measure, of: str, runs: list[Run], pick: Callable[[Run], Run]
+) -> Iterator[Finding]:
+    """Give the finding, if this was measured in every run."""
+    columns = [[pick(run)[name].get(measure.key) for run in runs] for name in (SOFTMAX, DENSITY)]
+    if None not in columns[0] + columns[1]:
+        yield Finding(measure, of, *(np.array(column, dtype=float) for column in columns))
+
+
+def _picker(figure: str, sweep: str) -> Callable[[Run], Run]:
+    return lambda run: run[figure][sweep]["confidences"]
+
+
+def _at_largest_scale(run: Run) -> Run:
+    means = run["figure1"]["confidences"]
+    return {name: {"last": means[name]["mean"][-1]} for name in (SOFTMAX, DENSITY)}
+
+
+_OF_SETS = (
+    Measure("auroc", "telling errors from right labels (AUROC)", True, ".3f"),
+    Measure("calibration error", "calibration (expected error)", False, ".3f"),
+    Measure("left", "falling far (confidence left at the strongest)", False, ".1%"),
+    Measure("rises", "falling at every step (number of rises)", False, ".1f"),
+)
+_SINGLE: tuple[tuple[str, str, Measure, Callable[[Run], Run]], ...] = (
+    (
+        "table1",
+        "DeepFool",
+        Measure("share", "attacks (pictures whose confidence rises)", False, ".1%"),
+        lambda run: run["table1"]["confidences"],
+    ),
+    (
+        "figure1",
+        "100 times brighter",
+        Measure("last", "absurd pictures (confidence)", False, ".3f"),
+        _at_largest_scale,
+    ),
+    (
+        "strangers",
+        "another data set",
+        Measure("auroc", "telling strangers (AUROC)", True, ".3f"),
+        lambda run: run["strangers"],
+    ),
+)

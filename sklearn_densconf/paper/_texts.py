@@ -1,0 +1,107 @@
+"""What report and documentation say in words."""
+
+from typing import Any
+
+from sklearn_densconf.paper._confidences import DENSITY, SOFTMAX
+from sklearn_densconf.paper._findings import Finding, collect_findings
+from sklearn_densconf.paper._study import VGG16
+from sklearn_densconf.paper._tables import over_runs
+from sklearn_densconf.paper._train import WEIGHT_DECAY
+
+Run = dict[str, Any]
+_DEFAULTS = {"backbone": VGG16, "seeds": 1, "weight_decay": WEIGHT_DECAY}
+
+CONFIDENCE_TEXT = (
+    "Mean confidence in the network's label, clean pictures = 1, and its accuracy; bands show the "
+    "range over trainings. Kendall's τ is −1 where every step falls; rises are counted in steps; "
+    "left is the confidence at the strongest distortion as a fraction of that at the mildest; "
+    "AUROC tells errors from right labels, ECE is the expected calibration error, both over all "
+    "pictures at all severities."
+)
+RISES_TEXT = (
+    "DeepFool stops just beyond the border between two classes, where their logits are nearly "
+    "equal: the softmax confidence there is close to a half by construction, so it rises only "
+    "where it was below that already. The density confidence looks at all logits and has no such "
+    "bound."
+)
+SCALES_TEXT = (
+    "Brighter than any picture: a network that is piecewise linear only grows more certain with "
+    "softmax. The density posterior falls, as the network's label ceases to be the density's; the "
+    "posterior of that other class tends to 1 too, however. With a broad background of 1 % the "
+    "confidence returns to the prior."
+)
+STRANGERS_TEXT = (
+    "AUROC of telling the held-out pictures (positive) from pictures of another data set. A "
+    "normalised posterior is no score for this; log p(z), the density itself, is."
+)
+
+
+def attack_text(runs: list[Run]) -> str:
+    """Say how the attack went, and why softmax seldom rises under it."""
+    attacks = [run["table1"] for run in runs]
+    fooled = over_runs((attack["fooled"] for attack in attacks), ".1%")
+    norm = over_runs((attack["norm"] for attack in attacks), ".3g")
+    return (
+        f"DeepFool on {attacks[0]['n']:,} pictures fooled {fooled} of them; mean length of the "
+        f"change: {norm} (pixels 0–1). A confidence that rises is a failure. {RISES_TEXT}"
+    )
+
+
+def command(results: dict[str, Any]) -> str:
+    """Give the command that made these results."""
+    words = ["python -m sklearn_densconf.paper"]
+    for name, value in results["settings"].items():
+        if name == "experiment":
+            words.append(value)
+        elif name == "severities":
+            words += [f"--{k.lower()} {' '.join(map(str, v))}" for k, v in (value or {}).items()]
+        elif value is True:
+            words.append(f"--{name}")
+        elif value not in (None, False, _DEFAULTS.get(name)):
+            words.append(f"--{name.replace('_', '-')} {value}")
+    return " ".join(words)
+
+
+def name_run(results: dict[str, Any]) -> str:
+    """Name a run by its network, its data set and what is unusual about its training."""
+    decay = results["settings"]["weight_decay"]
+    unusual = "" if decay == WEIGHT_DECAY else f", weight decay {decay:g}"
+    return f"{results['network']} on {results['dataset']}{unusual}"
+
+
+def describe_time(results: dict[str, Any]) -> str:
+    """Say how long one training with its experiments took."""
+    seconds = [sum(run["seconds"].values()) for run in results["runs"]]
+    minutes = sum(seconds) / len(seconds) / 60
+    return f"{minutes:.1f} minutes a run, without what was kept from an interrupted one"
+
+
+def describe_run(results: dict[str, Any]) -> str:
+    """Say in one line what was run, and how accurate the network is."""
+    accuracy = over_runs((run["clean"]["accuracy"][0] for run in results["runs"]), ".2%")
+    n_runs = len(results["runs"])
+    times = "1 training" if n_runs == 1 else f"{n_runs} trainings"
+    if results["dataset"] == "imagenet":
+        times = "pretrained"
+    return (
+        f"{results['network']} on {results['dataset']} · {results['n_classes']} classes · "
+        f"{results['n_test']:,} held-out pictures · accuracy {accuracy} · {times}"
+    )
+
+
+def lead(runs: list[Run]) -> list[str]:
+    """Say in a sentence each what softmax and what the density confidence is better at."""
+    findings = collect_findings(runs)
+    return [
+        f"{subject} is better at {_enumerate([f for f in findings if f.winner == winner])}."
+        for winner, subject in ((SOFTMAX, "Softmax"), (DENSITY, "The density confidence"))
+    ]
+
+
+def _enumerate(findings: list[Finding]) -> str:
+    """Name what was won, measure by measure: "calibration (noise, blur), attacks (DeepFool)"."""
+    by_measure: dict[str, list[str]] = {}
+    for finding in findings:
+        by_measure.setdefault(finding.measure.name.partition(" (")[0], []).append(finding.of)
+    won = [f"{measure} ({', '.join(of)})" for measure, of in by_measure.items()]
+    return ", ".join(won) or "nothing that was measured"
