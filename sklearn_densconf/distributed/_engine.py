@@ -6,9 +6,11 @@ It does not import torch: a worker that measures plain features starts in a seco
 import os
 import pickle
 import threading
+import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +21,7 @@ import joblib
 import numpy as np
 
 UNFINISHED = "unfinished-"  # how the names of all that is temporary begin
-MOST_DEATHS = 2
+DEATHS = 3  # of workers, after which a shard is given up
 
 
 def each(
@@ -52,7 +54,9 @@ def each(
     Raises
     ------
     BrokenProcessPool
-        If workers die twice without a result between.
+        If processes of this machine die three times without a result between.
+    RuntimeError
+        If three workers of a cluster die while they run the same shard.
     """
     if folder is not None:
         os.makedirs(folder, exist_ok=True)
@@ -70,7 +74,7 @@ def _persistently(
     """Give the results; shards of a dead worker are run again."""
     waiting: dict[int, Any] = {}  # given out, and without a result so far
     fresh = enumerate(shards)
-    deaths = 0  # in a row: a shard that kills every worker must not be tried for ever
+    deaths = 0  # in a row
     while True:
         calls = (joblib.delayed(_call)(task, home, *item) for item in _given_out(waiting, fresh))
         parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
@@ -82,7 +86,7 @@ def _persistently(
             return
         except BrokenProcessPool as error:  # loky gives up all that is under way
             deaths += 1
-            if deaths == MOST_DEATHS:
+            if deaths == DEATHS:
                 raise
             warnings.warn(
                 f"a worker died, {len(waiting)} shards are run again: {error}",
@@ -102,7 +106,28 @@ def _given_out(waiting: dict[int, Any], fresh: Iterator[tuple[int, Any]]) -> Ite
 def _call(task: Callable[[Any, Any], Any], home: str, index: int, shard: Any) -> tuple[int, Any]:
     with _READING:
         model = _read(home)
-    return index, task(model, shard)
+    with _marked(Path(home), index):
+        return index, task(model, shard)
+
+
+@contextmanager
+def _marked(home: Path, index: int) -> Iterator[None]:
+    """Leave a mark of a shard for as long as it is under way: longer, if the worker dies.
+
+    Dask gives up a task after four deaths; joblib 1.6 then waits for it for ever.
+    """
+    deaths = len(list(home.glob(f"{index}-*")))
+    if deaths >= DEATHS:
+        raise RuntimeError(
+            f"{deaths} workers died while they ran shard {index}: out of memory? Make the shards "
+            "smaller, or look at what is in that one"
+        )
+    mark = home / f"{index}-{uuid.uuid4().hex}"
+    mark.touch()
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)  # gone with its folder, if nobody waits for the shard
 
 
 _READING = threading.Lock()  # threads of one process share one model

@@ -64,7 +64,9 @@ def fit(
     NotFittedError
         If a step is not fitted that has to be.
     BrokenProcessPool
-        If workers die twice without finishing a shard between.
+        If processes of this machine die three times without finishing a shard between.
+    RuntimeError
+        If three workers of a cluster die while they run the same shard.
 
     See Also
     --------

@@ -61,6 +61,8 @@ def predict(
         If the model has no such method.
     BrokenProcessPool
         As in `fit`.
+    RuntimeError
+        As in `fit`.
 
     Examples
     --------
