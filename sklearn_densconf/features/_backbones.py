@@ -14,6 +14,7 @@ from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._batches import Source
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._inputs import Preprocessing
+from sklearn_densconf.features._layers import named_layers
 from sklearn_densconf.features._training import train
 
 FORMS = "'torchvision:NAME', 'timm:NAME' or 'package.module:function'"
@@ -72,7 +73,7 @@ def layer_names(network: Any) -> list[str]:
     """List the layers of what `resolve` gave."""
     if isinstance(network, FrozenBackbone):
         return network.layer_names
-    return [name for name, _ in network.module_.named_modules()]
+    return [name for name, _ in named_layers(network.module_)]
 
 
 def as_frozen(network: Any, source: Source, y: Any) -> FrozenBackbone:

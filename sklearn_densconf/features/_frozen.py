@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
 from sklearn_densconf.features._fingerprint import fingerprint
+from sklearn_densconf.features._layers import named_layers
 
 CURE = "Pass a string 'package.module:function' that builds the network instead"
 
@@ -102,7 +103,7 @@ class FrozenBackbone:
     @property
     def layer_names(self) -> list[str]:
         """Dotted names of all layers, in the order of definition; "" is the network itself."""
-        return [name for name, _ in self._skeleton.named_modules()]
+        return [name for name, _ in named_layers(self._skeleton)]
 
     @property
     def dtype(self) -> torch.dtype:

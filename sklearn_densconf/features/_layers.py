@@ -57,8 +57,9 @@ class Tap:
         self._layers = layers
         self._pool = POOLINGS[pooling]
         self._taken: dict[str, torch.Tensor] = {}
+        modules = dict(named_layers(network))
         for layer in layers:
-            network.get_submodule(layer).register_forward_hook(self._hook(layer))
+            modules[layer].register_forward_hook(self._hook(layer))
 
     def _hook(self, layer: str) -> Callable[[nn.Module, object, object], None]:
         def take(_module: nn.Module, _inputs: object, output: object) -> None:
@@ -95,6 +96,11 @@ class Tap:
                     f"samples of shape {tuple(X.shape[1:])}: its first axis must be the sample"
                 )
         return [taken[layer] for layer in self._layers]
+
+
+def named_layers(network: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    """List all layers with their names; one that has several names is there under each."""
+    return network.named_modules(remove_duplicate=False)
 
 
 def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> list[str]:
