@@ -1,6 +1,10 @@
 """Sphinx configuration. Builds offline; DENSCONF_INTERSPHINX=1 adds links to other projects."""
 
 import os
+from typing import Any
+
+import latex2mathml.converter
+from docutils.nodes import SkipNode
 
 import sklearn_densconf
 
@@ -13,7 +17,6 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx_gallery.gen_gallery",
 ]
 if os.environ.get("DENSCONF_INTERSPHINX"):
@@ -41,12 +44,40 @@ sphinx_gallery_conf = {
     "show_memory": False,
 }
 
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_densconf"
 html_show_sourcelink = False
+html_math_renderer = "mathml"  # browsers draw it themselves: no script from another host
+html_sidebars = {
+    page: []
+    for page in [
+        "installation",
+        "user_guide",
+        "reproduction",
+        "benchmarks",
+        "scaling",
+        "architecture",
+    ]
+}
 html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
     "navbar_align": "left",
     "use_edit_page_button": False,
 }
+
+
+def _mathml(display: str) -> tuple[Any, None]:
+    def visit(translator: Any, node: Any) -> None:
+        translator.body.append(latex2mathml.converter.convert(node.astext(), display=display))
+        raise SkipNode
+
+    return visit, None
+
+
+def setup(app: Any) -> None:
+    """Register the renderer of formulas."""
+    app.add_html_math_renderer("mathml", _mathml("inline"), _mathml("block"))
