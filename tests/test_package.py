@@ -1,9 +1,78 @@
 """The package as a whole: what importing it costs, what it names, which way its imports point."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import sklearn_densconf
+
+ROOT = Path(sklearn_densconf.__file__).parent
+LEAVES = {"_array", "_optional", "_validation"}
+MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself and the leaves
+    "__init__": {"baselines", "density", "features"},  # for type checkers, and on first use
+    "_posterior": set(),
+    "adversarial": {"features"},
+    "baselines": {"_posterior"},
+    "datasets": set(),
+    "density": {"_posterior"},
+    "displays": {"metrics"},
+    "distortions": set(),
+    "distributed": {"features", "density"},
+    "features": set(),
+    "metrics": set(),
+    "paper": {"adversarial", "baselines", "datasets", "density", "displays", "distortions"}
+    | {"distributed", "features", "metrics", "__init__"},
+}
+USES_TORCH = {"adversarial", "distributed", "features", "paper"}
+SOURCES = sorted(ROOT.rglob("*.py"))
+
+
+def _part(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def _imports(path):
+    """Every (module, name) that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def _home(module, name):
+    """The part of the package that an import reaches."""
+    parts = [*module.split("."), name]
+    first = parts[1] if len(parts) > 1 else ""
+    if len(parts) == 2:  # from sklearn_densconf import NAME
+        first = sklearn_densconf._HOME.get(name, name)
+    return first.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    part = _part(path)
+    allowed = LEAVES if part in LEAVES else LEAVES | MAY_IMPORT[part] | {part}
+    reached = {_home(*i) for i in _imports(path) if i[0].split(".")[0] == "sklearn_densconf"}
+    assert reached <= allowed | {"__version__"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_private_name_of_scikit_learn_scipy_or_torch_is_imported(path):
+    for module, name in _imports(path):
+        words = [*module.split("."), name]
+        if words[0] in ("sklearn", "scipy", "torch"):
+            assert not any(word.startswith("_") for word in words), f"{module}.{name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_torch_is_imported_only_where_networks_are(path):
+    if any(module.split(".")[0] == "torch" for module, _ in _imports(path)):
+        assert _part(path) in USES_TORCH
 
 
 def test_importing_the_package_imports_neither_torch_nor_matplotlib():
@@ -12,5 +81,17 @@ def test_importing_the_package_imports_neither_torch_nor_matplotlib():
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize("name", ["GaussianDensityClassifier", "SoftmaxClassifier"])
+def test_the_classifiers_do_not_import_torch(name):
+    code = f"import sys; from sklearn_densconf import {name}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_dir_lists_the_public_names():
     assert set(sklearn_densconf.__all__) <= set(dir(sklearn_densconf))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'Gauss'"):
+        sklearn_densconf.Gauss  # noqa: B018 - the access is what raises
