@@ -26,29 +26,27 @@ def namespace(array: Array) -> Any:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """Copy an array of any library and device to numpy."""
-    if isinstance(array, np.ndarray):
-        return array
+    """Give an array of any library and device, or a list, as numpy."""
     if hasattr(array, "cpu"):
         array = array.cpu()
-    return np.asarray(array) if hasattr(array, "__array__") else np.from_dlpack(array)
+    elif hasattr(array, "__dlpack__") and not isinstance(array, np.ndarray):
+        return np.from_dlpack(array, device="cpu")
+    return np.asarray(array)
 
 
 def device_of(array: Array) -> Any:
     """Give the device an array is on, as its library names it."""
-    return "cpu" if isinstance(array, np.ndarray) else array.device
+    return "cpu" if namespace(array) is np else array.device
 
 
 def as_like(values: Any, like: Array, dtype: Any = None) -> Array:
-    """Bring numbers to the namespace and device of an array."""
+    """Bring numbers to the namespace and device of an array; no copy if they are there."""
     xp = namespace(like)
     if xp is np:
-        return np.asarray(values, dtype=dtype)
-    values = values if hasattr(values, "__dlpack__") else np.asarray(values)
-    if isinstance(values, np.ndarray):
-        # a writable copy: torch warns of read-only memory
-        return xp.asarray(values.copy(), dtype=dtype, device=device_of(like))
-    return xp.asarray(values, dtype=dtype)
+        return np.asarray(to_numpy(values), dtype=dtype)
+    if namespace(values) is not xp or device_of(values) != device_of(like):
+        values = np.array(to_numpy(values))  # a writable copy: torch warns of read-only memory
+    return xp.asarray(values, dtype=dtype, device=device_of(like))
 
 
 def float64(array: Array) -> Array:
@@ -57,16 +55,10 @@ def float64(array: Array) -> Array:
     return xp.astype(array, xp.float64, copy=False)
 
 
-def result_dtype(X: Array) -> Any:
-    """Give the dtype of results for an input: float32 for float32, float64 for all else."""
-    xp = namespace(X)
-    return xp.float32 if X.dtype == xp.float32 else xp.float64
-
-
-def chunks(n_rows: int, row_bytes: int) -> Iterator[slice]:
-    """Cut rows into slices whose temporaries fit into ``CHUNK_BYTES``; at least one slice."""
-    size = max(1, CHUNK_BYTES // max(1, row_bytes))
-    for start in range(0, max(1, n_rows), size):
+def chunks(n_rows: int, row_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> Iterator[slice]:
+    """Cut rows into slices whose temporaries fit into so many bytes."""
+    size = max(1, chunk_bytes // max(1, row_bytes))
+    for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 
 
@@ -81,33 +73,37 @@ def log_sum_exp(values: Array) -> Array:
 
 def pick(values: Array, codes: Array) -> Array:
     """Give values[i, codes[i]], (n,)."""
-    xp = namespace(values)
-    return xp.take_along_axis(values, codes[:, None], axis=1)[:, 0]
+    return namespace(values).take_along_axis(values, codes[:, None], axis=1)[:, 0]
 
 
-def rowwise(X: Array, function: Callable[[Array], Array], width: int) -> Array:
+def rowwise(function: Callable[..., Array], width: int, X: Array, *others: Array) -> Array:
     """Apply a function to chunks of rows, in float64; only the result grows with the rows.
 
     Parameters
     ----------
+    function : callable
+        From a float64 chunk (m, d), and the same rows of the others, to m rows of the result.
+    width : int
+        Number of columns of what the function computes on the way: it sets the chunk.
     X : array of shape (n, d)
         The rows.
-    function : callable
-        From a float64 chunk (m, d) to (m, width).
-    width : int
-        Number of columns of the result.
+    *others : array of shape (n, ...)
+        What goes with each row.
 
     Returns
     -------
-    array of shape (n, width)
-        float32 for float32 rows, else float64.
+    array of shape (n, ...)
+        Real numbers as float32 for float32 rows, else as float64; integers as they are.
     """
-    xp, dtype = namespace(X), result_dtype(X)
-    n, d = X.shape
-    parts = list(chunks(n, 8 * (3 * d + 2 * width)))
-    if len(parts) == 1:
-        return xp.astype(function(float64(X)), dtype, copy=False)
-    result = xp.empty((n, width), dtype=dtype, device=device_of(X))
-    for part in parts:
-        result[part, ...] = xp.astype(function(float64(X[part, :])), dtype, copy=False)
+    xp, n, result = namespace(X), X.shape[0], None
+    for part in chunks(n, 8 * (X.shape[1] + 2 * width)):
+        values = function(float64(X[part, ...]), *(other[part, ...] for other in others))
+        if X.dtype == xp.float32 and values.dtype == xp.float64:
+            values = xp.astype(values, xp.float32)
+        if values.shape[0] == n:
+            return values
+        if result is None:
+            shape = (n, *values.shape[1:])
+            result = xp.empty(shape, dtype=values.dtype, device=device_of(X))
+        result[part, ...] = values
     return result

@@ -19,15 +19,18 @@ from sklearn_densconf._array import (
     rowwise,
     to_numpy,
 )
-from sklearn_densconf._validation import check_features
+from sklearn_densconf._validation import check_features, check_same_namespace, encode_labels
 
 
 class PosteriorMixin(ClassifierMixin, BaseEstimator):
     """Turns joint log-probabilities of samples and classes into everything else.
 
     A subclass has ``classes_``, ``predict_from`` ("posterior" or "features") and
-    ``_joint_log_proba(X)``: log p(z | k) + log π_k, (n, k), float64, for checked samples.
+    ``_joint_log_proba(X)``: log p(z | k) + log π_k, (n, k), float64, a new array, for a chunk of
+    checked samples. ``_home``, if not None, is a learned array: X must be where it is.
     """
+
+    _home: Array = None
 
     def predict(self, X: Any) -> Array:
         """Predict labels.
@@ -43,8 +46,11 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
             The class of the largest posterior; with ``predict_from="features"``, the paper's rule,
             the class of the largest activation.
         """
-        X = self._checked(X)
-        return self._labels(self._predicted_codes(X))
+        codes = self._predicted_codes(self._checked(X, "predict"))
+        classes = to_numpy(self.classes_)
+        if classes.dtype.kind in "biuf":  # numbers follow X; strings can only be numpy's
+            return namespace(codes).take(as_like(self.classes_, codes), codes)
+        return classes[to_numpy(codes)]
 
     def predict_proba(self, X: Any) -> Array:
         """Give the posterior p(y | z), the density confidence.
@@ -59,7 +65,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Probabilities; each row sums to 1. float32 for float32 input, else float64.
         """
-        return self._posterior(self._checked(X), _softmax)
+        return self._of_joint(_softmax, self._checked(X, "predict_proba"))
 
     def predict_log_proba(self, X: Any) -> Array:
         """Give the logarithm of the posterior.
@@ -74,11 +80,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Logarithms of probabilities, log p(y | z), in nats.
         """
-        result = self._posterior(self._checked(X), _log_softmax)
-        xp = namespace(result)
-        if result.dtype == xp.float32:  # 0 where predict_proba rounds to 1, so that the two agree
-            result = xp.where(result > -(2.0**-25), xp.zeros_like(result), result)
-        return result
+        return self._of_joint(_log_softmax, self._checked(X, "predict_log_proba"))
 
     def predict_joint_log_proba(self, X: Any) -> Array:
         """Give log p(z | y) + log p(y), before it is normalised over the classes.
@@ -93,7 +95,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Joint log-probabilities, in nats; -inf for a class without samples.
         """
-        return self._posterior(self._checked(X), _same)
+        return self._of_joint(_same, self._checked(X, "predict_joint_log_proba"))
 
     def confidence(self, X: Any, y: Any = None) -> Array:
         """Give the posterior of one label of each sample.
@@ -115,44 +117,51 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         ValueError
             If ``y`` has a label that is not in ``classes_``, or another number of samples.
         """
-        X = self._checked(X)
-        proba = self._posterior(X, _softmax)
-        codes = self._predicted_codes(X, proba) if y is None else self._codes(y, X)
-        return pick(proba, codes)
+
+        def of_labels(chunk: Array, codes: Array) -> Array:
+            return pick(_softmax(self._joint_log_proba(chunk)), codes)
+
+        X = self._checked(X, "confidence")
+        if y is None and self.predict_from == "posterior":
+            return rowwise(self._largest_posterior, self._n_classes, X)
+        codes = self._predicted_codes(X) if y is None else self._codes(y, X)
+        return rowwise(of_labels, self._n_classes, X, codes)
 
     def _joint_log_proba(self, X: Array) -> Array:
         raise NotImplementedError
 
-    def _checked(self, X: Any) -> Array:
+    @property
+    def _n_classes(self) -> int:
+        return self.classes_.shape[0]
+
+    def _checked(self, X: Any, method: str) -> Array:
         check_is_fitted(self)
-        return check_features(self, X, reset=False)
+        X = check_features(self, X, reset=False)
+        if self._home is not None:
+            check_same_namespace(X, self._home, f"{type(self).__name__}.{method}()")
+        return X
 
-    def _posterior(self, X: Array, normalise: Callable[[Array], Array]) -> Array:
+    def _of_joint(self, function: Callable[[Array], Array], X: Array) -> Array:
         def of_chunk(chunk: Array) -> Array:
-            return normalise(self._joint_log_proba(chunk))
+            return function(self._joint_log_proba(chunk))
 
-        return rowwise(X, of_chunk, len(self.classes_))
+        return rowwise(of_chunk, self._n_classes, X)
 
-    def _predicted_codes(self, X: Array, scores: Array = None) -> Array:
-        xp = namespace(X)
-        if self.predict_from == "features":
-            return xp.argmax(X, axis=1)
-        scores = self._posterior(X, _same) if scores is None else scores
-        return xp.argmax(scores, axis=1)
+    def _largest_posterior(self, chunk: Array) -> Array:
+        return namespace(chunk).max(_softmax(self._joint_log_proba(chunk)), axis=1)
 
-    def _labels(self, codes: Array) -> Array:
-        if namespace(self.classes_) is np:
-            return self.classes_[to_numpy(codes)]
-        return namespace(codes).take(self.classes_, codes, axis=0)
+    def _predicted_codes(self, X: Array) -> Array:
+        def largest(chunk: Array) -> Array:
+            of_joint = self.predict_from == "posterior"
+            scores = self._joint_log_proba(chunk) if of_joint else chunk
+            return namespace(chunk).argmax(scores, axis=1)
+
+        return rowwise(largest, self._n_classes, X)
 
     def _codes(self, y: Any, X: Array) -> Array:
-        y = np.asarray(to_numpy(y)) if hasattr(y, "shape") else np.asarray(y)
-        classes = to_numpy(self.classes_)
-        codes = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
-        if y.shape != (X.shape[0],):
-            raise ValueError(f"y must have one label a sample, ({X.shape[0]},), got {y.shape}")
-        if (unknown := classes[codes] != y).any():
-            raise ValueError(f"y must hold labels of classes_, got {y[unknown][0]!r}")
+        codes = encode_labels(y, self.classes_)
+        if codes.shape != (X.shape[0],):
+            raise ValueError(f"y must have one label a sample, ({X.shape[0]},), got {codes.shape}")
         return as_like(codes, X)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from sklearn_densconf._array import Array, as_like, float64, namespace, to_numpy
+from sklearn_densconf._array import Array, as_like, device_of, float64, namespace, to_numpy
 
 LABEL_RULES = ("posterior", "features")
 
@@ -33,9 +33,20 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Array:
         kind = "NaN" if bool(xp.any(xp.isnan(X[sample, ...]))) else "infinity"
         raise ValueError(
             f"X must be finite, got {kind} in sample {sample}: look at that sample, or at the "
-            "network that made it (sklearn's message: Input X contains NaN or infinity)"
+            "network that made it"
         )
     return X
+
+
+def check_same_namespace(X: Array, fitted: Array, method: str) -> None:
+    """Check that X is where the learned arrays are; those of numpy go wherever X is."""
+    xp = namespace(fitted)
+    if xp is not np and (xp is not namespace(X) or device_of(fitted) != device_of(X)):
+        raise ValueError(
+            f"Inputs passed to {method} must use the same namespace and the same device as those "
+            f"passed to fit(): got {type(X)} on {device_of(X)}, fitted on {device_of(fitted)}. "
+            "Move X, or use a pickled copy of the estimator: it works anywhere"
+        )
 
 
 def check_labels(y: Any, X: Array) -> Array:
@@ -54,7 +65,19 @@ def check_labels(y: Any, X: Array) -> Array:
 def unique_labels(y: Array) -> Array:
     """Give the sorted labels."""
     xp = namespace(y)
-    return np.unique(y) if xp is np else xp.unique_values(y)
+    return np.unique(y) if xp is np else xp.sort(xp.unique_values(y))
+
+
+def encode_labels(y: Any, classes: Array) -> np.ndarray:
+    """Give the position of each label in the sorted classes."""
+    y, classes = to_numpy(y), to_numpy(classes)
+    codes = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
+    if (unknown := classes[codes] != y).any():
+        raise ValueError(
+            f"The target label(s) {np.unique(y[unknown])} in y do not exist in the initial classes "
+            f"{classes}: drop their samples, or fit with all classes"
+        )
+    return codes
 
 
 def check_label_rule(predict_from: Any, n_features: int, n_classes: int) -> None:

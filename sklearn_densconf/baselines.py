@@ -62,7 +62,7 @@ class SoftmaxClassifier(PosteriorMixin):
         """
         X = check_features(self, X, reset=True)
         self.classes_ = unique_labels(check_labels(y, X))
-        check_one_feature_per_class("softmax", X.shape[1], len(self.classes_))
+        check_one_feature_per_class("softmax", X.shape[1], self._n_classes)
         return self
 
     def _joint_log_proba(self, X: Array) -> Array:

@@ -18,6 +18,8 @@ from sklearn_densconf._validation import (
     check_weight,
 )
 
+FAR = 1e100  # where squares, summed and divided by variances, still are float64
+
 
 class DensityClassifier(PosteriorMixin):
     r"""Bayes' rule on one density model a class, of any kind.
@@ -25,7 +27,8 @@ class DensityClassifier(PosteriorMixin):
     .. math:: p(y \mid z) \propto q(z \mid y)^{1 / T} \, \pi_y
 
     where q is the density of a clone of ``estimator``, fitted to the class's samples: the "more
-    sophisticated density models" that the paper leaves to others.
+    sophisticated density models" that the paper leaves to others. Where no class has any density
+    (beyond a kernel of bounded support) the posterior is the priors, and ``score_samples`` -inf.
 
     Parameters
     ----------
@@ -144,15 +147,18 @@ class DensityClassifier(PosteriorMixin):
         """
 
         def evidence(chunk: np.ndarray) -> np.ndarray:
-            return log_sum_exp(self._log_densities(chunk) + self._log_prior())
+            return log_sum_exp(self._log_densities(chunk) + self._log_prior())[:, 0]
 
-        return rowwise(self._checked(X), evidence, 1)[:, 0]
+        return rowwise(evidence, len(self.classes_), self._checked(X, "score_samples"))
 
     def _joint_log_proba(self, X: np.ndarray) -> np.ndarray:
         temperature = X.shape[1] if self.temperature == "n_features" else self.temperature
-        return self._log_densities(X) / temperature + self._log_prior()
+        tempered = self._log_densities(X) / temperature
+        tempered[np.isneginf(tempered).all(axis=1)] = 0.0  # no evidence: the priors are left
+        return tempered + self._log_prior()
 
     def _log_densities(self, X: np.ndarray) -> np.ndarray:
+        X = np.clip(X, -FAR, FAR)
         return np.stack([model.score_samples(X) for model in self.estimators_], axis=1)
 
     def _log_prior(self) -> np.ndarray:

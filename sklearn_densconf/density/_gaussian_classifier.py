@@ -1,43 +1,27 @@
 """GaussianDensityClassifier: one Gaussian a class, and Bayes' rule."""
 
-import math
-import os
-import sys
 from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
-from scipy.stats import chi2
-from sklearn.covariance import ledoit_wolf_shrinkage
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_densconf._array import (
-    Array,
-    as_like,
-    log_sum_exp,
-    namespace,
-    pick,
-    rowwise,
-    to_numpy,
-)
-from sklearn_densconf._posterior import PosteriorMixin
+from sklearn_densconf._array import Array, to_numpy
 from sklearn_densconf._validation import (
-    LABEL_RULES,
     check_features,
-    check_label_rule,
     check_labels,
-    check_number,
-    check_option,
     check_present,
-    check_priors,
-    check_scale,
     check_weight,
+    encode_labels,
     unique_labels,
 )
-from sklearn_densconf.density import _gaussian, _moments
+from sklearn_densconf.density import _checks, _covariances, _moments
+from sklearn_densconf.density._gaussian_scores import GaussianScores
+from sklearn_densconf.density._moments import Moments
 
 
-class GaussianDensityClassifier(PosteriorMixin):
+class GaussianDensityClassifier(GaussianScores):
     r"""Bayes' rule on one Gaussian a class: a confidence that falls off the training data.
 
     ``predict_proba`` is the paper's density confidence
@@ -108,11 +92,11 @@ class GaussianDensityClassifier(PosteriorMixin):
     >>> from sklearn_densconf import GaussianDensityClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> density = GaussianDensityClassifier().fit(X, y)
-    >>> density.predict_proba(X[:1]).round(2)
-    array([[0.97, 0.02, 0.01]])
+    >>> density.predict_proba(X[[0, 70, 118]]).round(2)
+    array([[1. , 0. , 0. ],
+           [0. , 0.4, 0.6],
+           [0. , 0. , 1. ]])
     """
-
-    _derived: tuple[Any, Array, Any] | None
 
     def __init__(
         self,
@@ -161,18 +145,18 @@ class GaussianDensityClassifier(PosteriorMixin):
         MemoryError
             If covariances of type "full" or "tied" would not fit into memory (bytes are named).
         """
-        self._check_parameters()
+        _checks.check_parameters(self)
         X = check_features(self, X, reset=True)
         y = check_labels(y, X)
         weight = check_weight(sample_weight, X)
+        self._forget()  # unfitted, should this fail
         self.classes_ = unique_labels(y)
-        self._check_shapes(X.shape[1])
-        codes = self._codes(y, X)
-        self._moments, self._derived = self._measure(X, codes, weight), None
-        check_present(self.classes_, self.class_count_)
+        moments = self._measure(X, y, weight)
+        check_present(self.classes_, moments.count)
         if self.shrinkage == "auto":
-            self.shrinkage_ = self._ledoit_wolf(X, codes)
-        self._derive()
+            self.shrinkage_ = self._ledoit_wolf(X, y, weight, moments.mean)
+        self._moments, self._derived = moments, None
+        self._gaussians(X)  # a singular covariance is found here, not in predict
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -201,16 +185,12 @@ class GaussianDensityClassifier(PosteriorMixin):
             is not among them; if ``shrinkage="auto"``.
         """
         first = not hasattr(self, "_moments")
-        self._check_parameters()
-        self._check_incremental("partial_fit")
-        classes = self._check_classes(classes, first)
+        _checks.check_parameters(self)
+        _checks.check_incremental(self, "partial_fit")
+        self.classes_ = _checks.check_classes(self, classes, first)
         X = check_features(self, X, reset=first)
-        y = check_labels(y, X)
-        weight = check_weight(sample_weight, X)
-        self.classes_ = classes
-        self._check_shapes(X.shape[1])
-        part = self._measure(X, self._codes(y, X), weight)
-        self._moments = part if first else _moments.merge(self._moments, part)
+        part = self._measure(X, check_labels(y, X), check_weight(sample_weight, X))
+        self._moments = part if first else self._merged(part)
         self._derived = None
         return self
 
@@ -262,234 +242,49 @@ class GaussianDensityClassifier(PosteriorMixin):
         """
         check_is_fitted(self)
         check_is_fitted(other)
-        self._check_incremental("merge")
-        mine, theirs = (
-            (to_numpy(part.classes_).tolist(), part.n_features_in_, part.covariance_type)
-            for part in (self, other)
-        )
-        if mine != theirs:
-            raise ValueError(
-                "only parts with the same classes, number of features and covariance_type can be "
-                f"merged, got {mine} and {theirs}: fit each with partial_fit(classes=...)"
-            )
-        self._moments = _moments.merge(self._moments, other._moments)
-        self._derived = None
+        _checks.check_incremental(self, "merge")
+        _checks.check_mergeable(self, other)
+        self._moments, self._derived = self._merged(other._moments), None
         return self
 
-    def score_samples(self, X: Any) -> Array:
-        """Give log p(z), an out-of-distribution score: low where no class lies.
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_moments")
 
-        Neither tempered nor scaled, and without the background: a normalised posterior alone is
-        no such score.
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
 
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Activations z.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            Evidence log Σ_k N(z; μ_k, Σ_k) π_k, in nats.
-        """
-        X = self._checked(X)
-        gaussians, log_prior, _ = self._derive()
-
-        def evidence(chunk: Array) -> Array:
-            return log_sum_exp(_gaussian.log_density(chunk, gaussians) + log_prior)
-
-        return rowwise(X, evidence, 1)[:, 0]
-
-    def mahalanobis(self, X: Any) -> Array:
-        """Give the squared Mahalanobis distance to each class.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Activations z.
-
-        Returns
-        -------
-        array of shape (n_samples, n_classes)
-            (z - μ_k)ᵀ Σ_k⁻¹ (z - μ_k).
-        """
-        X = self._checked(X)
-        gaussians = self._derive()[0]
-
-        def distance(chunk: Array) -> Array:
-            return _gaussian.squared_distance(chunk, gaussians)
-
-        return rowwise(X, distance, len(self.classes_))
-
-    def typicality(self, X: Any, y: Any = None) -> Array:
-        """Give the fraction of a class that lies farther out than a sample.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Activations z.
-        y : array of shape (n_samples,), default=None
-            The class in question; None stands for the predicted one.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            Upper-tail probability, in [0, 1], of the squared Mahalanobis distance under a
-            chi-squared distribution of d degrees of freedom.
-        """
-        X = self._checked(X)
-        codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        distance = pick(self.mahalanobis(X), codes)
-        return as_like(chi2.sf(to_numpy(distance), self.n_features_in_), X, distance.dtype)
-
-    @property
-    def class_count_(self) -> Array:
-        """Sum of the weights of each class's samples, (n_classes,)."""
-        check_is_fitted(self)
-        return self._moments.count
-
-    @property
-    def class_prior_(self) -> Array:
-        """Class priors, (n_classes,)."""
-        check_is_fitted(self)
-        xp = namespace(self._moments.count)
-        priors = check_priors(self.priors, len(self.classes_))
-        if priors is None:
-            return self._moments.count / xp.sum(self._moments.count)
-        return as_like(priors, self._moments.count)
-
-    @property
-    def means_(self) -> Array:
-        """Mean of each class, (n_classes, n_features)."""
-        check_is_fitted(self)
-        return self._moments.mean
-
-    @property
-    def covariances_(self) -> Array:
-        """Covariances, shrunk and smoothed; the shape depends on ``covariance_type``."""
-        check_is_fitted(self)
-        return _gaussian.covariances(
-            self._moments, self.covariance_type, self.var_smoothing, self._shrinkage()
-        )
-
-    def _joint_log_proba(self, X: Array) -> Array:
-        gaussians, log_prior, background = self._derive()
-        d = X.shape[1]
-        temperature = d if self.temperature == "n_features" else float(self.temperature)
-        scale = d if self.covariance_scale == "n_features" else float(self.covariance_scale)
-        joint = _gaussian.log_density(X, gaussians, scale)
-        joint /= temperature
-        if background is not None:
-            wide = _gaussian.log_density(X, background, scale) / temperature  # (n, 1)
-            joint = _mixed(joint, wide, self.background)
-        joint += log_prior
-        return joint
-
-    def _derive(self) -> tuple[Any, Array, Any]:
-        """Give Gaussians, log-priors and background; made once after the moments changed."""
-        derived = self._derived or self._derivation()
-        self._derived = derived
-        return derived
-
-    def _derivation(self) -> tuple[Any, Array, Any]:
-        moments, kind, covariance = self._moments, self.covariance_type, self.covariances_
-        xp = namespace(moments.mean)
-        smallest = covariance if kind not in ("tied", "full") else xp.linalg.diagonal(covariance)
-        if not float(xp.min(smallest)) > 0:
-            raise ValueError(
-                "a variance is 0 (a feature that is constant, in all classes or in one) and "
-                f"var_smoothing={self.var_smoothing} does not raise it: set var_smoothing above 0"
-            )
-        gaussians = _gaussian.prepare(moments.mean, covariance, kind, _moments.grand_mean(moments))
-        empty = moments.count == 0
-        minus_infinity = xp.where(empty, -xp.inf, 0.0 * moments.count)
-        prior = self.class_prior_
-        safe = xp.where(prior > 0, prior, xp.ones_like(prior))
-        log_prior = xp.where(prior > 0, xp.log(safe), -xp.inf) + minus_infinity
-        wide = _gaussian.broadest(moments, covariance, kind) if self.background > 0 else None
-        return gaussians, log_prior, wide
-
-    def _measure(self, X: Array, codes: Array, weight: Array) -> _moments.Moments:
-        kind = _moments.KIND[self.covariance_type]
-        return _moments.measure(X, codes, weight, len(self.classes_), kind)
-
-    def _shrinkage(self) -> Any:
-        return self.shrinkage_ if self.shrinkage == "auto" else self.shrinkage
-
-    def _ledoit_wolf(self, X: Array, codes: Array) -> Any:
-        if self.covariance_type not in ("tied", "full"):
-            return None
-        deviation, codes = to_numpy(X), to_numpy(codes)
-        deviation = deviation - to_numpy(self._moments.mean)[codes]
-        if self.covariance_type == "tied":
-            return ledoit_wolf_shrinkage(deviation, assume_centered=True)
-        parts = (deviation[codes == k] for k in range(len(self.classes_)))
-        return np.array([ledoit_wolf_shrinkage(part, assume_centered=True) for part in parts])
-
-    def _check_parameters(self) -> None:
-        check_option("covariance_type", self.covariance_type, _moments.KIND)
-        check_option("predict_from", self.predict_from, LABEL_RULES)
-        check_scale("temperature", self.temperature)
-        check_scale("covariance_scale", self.covariance_scale)
-        if self.shrinkage not in (None, "auto"):
-            wanted = "None, 'auto' or a float in [0, 1]"
-            check_number("shrinkage", self.shrinkage, lambda a: 0 <= a <= 1, wanted)
-        wanted = "a finite float of at least 0"
-        check_number("var_smoothing", self.var_smoothing, lambda v: 0 <= v < math.inf, wanted)
-        check_number("background", self.background, lambda e: 0 <= e < 1, "a float in [0, 1)")
-
-    def _check_incremental(self, method: str) -> None:
-        if self.shrinkage == "auto":
-            raise ValueError(
-                f"{method} cannot be used with shrinkage='auto', which needs all samples at once: "
-                "set a float, or use fit"
-            )
-
-    def _check_classes(self, classes: Any, first: bool) -> Any:
-        if classes is None:
-            if first:
-                raise ValueError("classes must be passed on the first call to partial_fit.")
-            return self.classes_
-        classes = unique_labels(classes if hasattr(classes, "shape") else np.asarray(classes))
-        if not first and to_numpy(classes).tolist() != to_numpy(self.classes_).tolist():
-            raise ValueError(
-                f"`classes={classes}` is not the same as on last call to partial_fit, was: "
-                f"{self.classes_}"
-            )
-        return classes
-
-    def _check_shapes(self, d: int) -> None:
-        k = len(self.classes_)
-        check_priors(self.priors, k)
-        check_label_rule(self.predict_from, d, k)
-        if self.covariance_type in ("tied", "full"):
-            _check_memory(self.covariance_type, d, k if self.covariance_type == "full" else 1)
+    def __getstate__(self) -> dict[str, Any]:
+        """Give the state as numpy arrays: what was fitted on a GPU loads where there is none."""
+        state = dict(super().__getstate__())
+        if "_moments" in state:
+            state["_moments"] = _moments.as_numpy(self._moments)
+            state["_derived"] = None  # made again when it is used
+        if "classes_" in state:
+            state["classes_"] = to_numpy(self.classes_)
+        return state
 
     def _forget(self) -> None:
-        for name in ("_moments", "_derived", "classes_", "n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                delattr(self, name)
+        if hasattr(self, "_moments"):
+            del self._moments
 
+    def _measure(self, X: Array, y: Array, weight: Array) -> Moments:
+        _checks.check_shapes(self, X.shape[1])
+        codes, k = encode_labels(y, self.classes_), self._n_classes
+        with np.errstate(over="ignore", invalid="ignore"):  # said by check_finite
+            moments = _moments.measure(X, codes, weight, k, _moments.KIND[self.covariance_type])
+        _checks.check_finite(moments)
+        return moments
 
-def _mixed(joint: Array, wide: Array, share: float) -> Array:
-    """Give log((1 - share) exp(joint) + share exp(wide)), neither of which is -inf."""
-    xp = namespace(joint)
-    return xp.logaddexp(joint + math.log1p(-share), wide + math.log(share))
+    def _merged(self, part: Moments) -> Moments:
+        _checks.check_kind(self._moments, self.covariance_type)
+        return _moments.merge(self._moments, _moments.like(part, self._moments.count))
 
-
-def _check_memory(covariance_type: str, d: int, n_matrices: int) -> None:
-    """Refuse covariances that would not fit: the scatter, the covariances and their whitening."""
-    needed = 3 * 8 * n_matrices * d * d
-    available = _available_bytes()
-    if needed > available:
-        raise MemoryError(
-            f"covariance_type={covariance_type!r} needs {needed:,} bytes for {n_matrices} matrices "
-            f"of {d} x {d}, and {available:,} are free: use 'tied', or 'diag'"
-        )
-
-
-def _available_bytes() -> int:
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system: no way to ask
-        return sys.maxsize
+    def _ledoit_wolf(self, X: Array, y: Array, weight: Array, mean: Array) -> Any:
+        if self.covariance_type not in _covariances.MATRIX_TYPES:
+            return None
+        weighed = to_numpy(weight) > 0
+        codes = encode_labels(y, self.classes_)[weighed]
+        X, mean = to_numpy(X)[weighed], to_numpy(mean)
+        return _covariances.ledoit_wolf(X, codes, mean, self.covariance_type)

@@ -12,14 +12,18 @@ sample variances", COMPSTAT 1982.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csc_array
 
-from sklearn_densconf._array import Array, as_like, chunks, float64, namespace
+from sklearn_densconf._array import Array, as_like, chunks, float64, namespace, to_numpy
 
 KIND = {"diag": "diag", "spherical": "diag", "tied_diag": "diag", "tied": "tied", "full": "full"}
+# Of samples a block. Small ones stay in the cache while they are passed four times; a product of
+# matrices wants larger ones.
+BLOCK_BYTES = {"diag": 2**21, "tied": 2**23, "full": 2**23}
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,14 @@ class Moments:
     scatter: Array
 
 
-def measure(X: Array, codes: Array, weight: Array, n_classes: int, kind: str) -> Moments:
-    """Measure the moments of each class.
+def measure(X: Array, codes: np.ndarray, weight: Array, n_classes: int, kind: str) -> Moments:
+    """Measure the moments of each class, block by block of samples sorted by class.
 
     Parameters
     ----------
     X : array of shape (n, d)
         Samples.
-    codes : array of shape (n,)
+    codes : ndarray of shape (n,)
         The class of each sample, 0 ... n_classes - 1.
     weight : array of shape (n,), float64
         Weight of each sample.
@@ -52,104 +56,133 @@ def measure(X: Array, codes: Array, weight: Array, n_classes: int, kind: str) ->
         Number of classes k.
     kind : {"diag", "tied", "full"}
         Which scatter is kept.
+
+    Returns
+    -------
+    Moments
+        Of all samples.
     """
-    xp = namespace(X)
-    mean = as_like(np.zeros((n_classes, X.shape[1])), X)
-    count = _sums(xp.ones_like(X[:, :1]), codes, weight, mean[:, :1])[:, 0]
-    safe = xp.where(count > 0, count, xp.ones_like(count))[:, None]
-    mean = _sums(X, codes, weight, mean) / safe
-    # the mean of the deviations takes back the rounding of a mean far from the origin
-    mean = mean + _sums(X, codes, weight, mean) / safe
-    return Moments(kind, count, mean, _SCATTER[kind](X, codes, weight, mean))
+    xp, d = namespace(X), X.shape[1]
+    shape = {"diag": (n_classes, d), "tied": (d, d), "full": (n_classes, d, d)}[kind]
+    zeros = (as_like(np.zeros(of), X) for of in ((n_classes,), (n_classes, d), shape))
+    whole = Moments(kind, *zeros)
+    order = np.argsort(codes, kind="stable")  # a block then has few classes: small sums
+    codes = codes[order]
+    for part in _blocks(codes, 8 * d, kind):
+        rows, own = as_like(order[part], X), codes[part]
+        values, weights = float64(xp.take(X, rows, axis=0)), xp.take(weight, rows)
+        block = _measure_block(values, own - own[0], weights, kind)
+        _absorb(whole, slice(int(own[0]), int(own[-1]) + 1), block)
+    return whole
 
 
 def merge(first: Moments, second: Moments) -> Moments:
     """Merge the moments of two disjoint sets of samples (Chan, Golub, LeVeque)."""
-    xp = namespace(first.mean)
     count = first.count + second.count
-    share = second.count / xp.where(count > 0, count, xp.ones_like(count))  # (k,)
+    share = second.count / at_least_one(count)  # (k,)
     delta = second.mean - first.mean  # (k, d)
     cross = _CROSS[first.kind](delta, first.count * share)
     scatter = first.scatter + second.scatter + cross
     return Moments(first.kind, count, first.mean + delta * share[:, None], scatter)
 
 
+def like(moments: Moments, X: Array) -> Moments:
+    """Bring moments to the namespace and device of an array."""
+    return Moments(moments.kind, *(as_like(part, X) for part in _arrays(moments)))
+
+
+def as_numpy(moments: Moments) -> Moments:
+    """Bring moments to numpy."""
+    return Moments(moments.kind, *(to_numpy(part) for part in _arrays(moments)))
+
+
 def total_variance(moments: Moments) -> Array:
     """Give the variance of each feature over all classes together, (d,)."""
     xp = namespace(moments.mean)
-    share = moments.count / xp.sum(moments.count)
     deviation = moments.mean - grand_mean(moments)
-    between = xp.sum(share[:, None] * deviation**2, axis=0)
+    between = xp.sum(_share(moments)[:, None] * deviation**2, axis=0)
     return within_diagonal(moments) / xp.sum(moments.count) + between
 
 
 def grand_mean(moments: Moments) -> Array:
     """Give the mean over all classes together, (d,)."""
-    xp = namespace(moments.mean)
-    share = moments.count / xp.sum(moments.count)
-    return xp.sum(share[:, None] * moments.mean, axis=0)
+    return _share(moments) @ moments.mean
 
 
 def within_diagonal(moments: Moments) -> Array:
     """Give the diagonal of the within-class scatter, summed over the classes, (d,)."""
     xp = namespace(moments.mean)
+    if moments.kind == "diag":
+        return xp.sum(moments.scatter, axis=0)
     scatter = moments.scatter if moments.kind == "tied" else xp.sum(moments.scatter, axis=0)
-    return scatter if moments.kind == "diag" else xp.linalg.diagonal(scatter)
+    return xp.linalg.diagonal(scatter)
 
 
-def _parts(X: Array) -> Iterator[slice]:
-    return chunks(X.shape[0], 16 * X.shape[1])
+def _arrays(moments: Moments) -> tuple[Array, Array, Array]:
+    return moments.count, moments.mean, moments.scatter
 
 
-def _sums(X: Array, codes: Array, weight: Array, origin: Array) -> Array:
-    """Give the weighted sum, over each class's samples, of X less the class's origin, (k, d)."""
-    xp = namespace(X)
-    sums = xp.zeros_like(origin)
-    for part in _parts(X):
-        values = float64(X[part])
-        if xp.any(origin != 0):
-            values = values - xp.take(origin, codes[part], axis=0)
-        sums += _membership(codes[part], weight[part], origin.shape[0]) @ values
-    return sums
+def _share(moments: Moments) -> Array:
+    return moments.count / namespace(moments.count).sum(moments.count)
 
 
-def _membership(codes: Array, weight: Array, n_classes: int) -> Any:
+def at_least_one(count: Array) -> Array:
+    """Give a divisor: the count, or 1 for a class without samples."""
+    xp = namespace(count)
+    return xp.where(count > 0, count, xp.ones_like(count))
+
+
+def _blocks(codes: np.ndarray, row_bytes: int, kind: str) -> Iterator[slice]:
+    """Cut sorted samples into blocks, of one class each where the scatter of a class is large."""
+    inner = (np.flatnonzero(np.diff(codes)) + 1).tolist() if kind == "full" else []
+    for start, stop in pairwise([0, *inner, codes.shape[0]]):
+        for part in chunks(stop - start, row_bytes, BLOCK_BYTES[kind]):
+            yield slice(start + part.start, start + part.stop)
+
+
+def _absorb(whole: Moments, present: slice, block: Moments) -> None:
+    """Merge the moments of a block, whose classes are a slice of all, into those of the whole."""
+    shared = whole.kind == "tied"
+    scatter = whole.scatter if shared else whole.scatter[present, ...]
+    old = Moments(whole.kind, whole.count[present], whole.mean[present, ...], scatter)
+    new = merge(old, block)
+    whole.count[present] = new.count
+    whole.mean[present, ...] = new.mean
+    whole.scatter[slice(None) if shared else present, ...] = new.scatter
+
+
+def _measure_block(values: Array, codes: np.ndarray, weight: Array, kind: str) -> Moments:
+    """Measure samples sorted by class, whose codes go from 0 to the last; values are used up."""
+    xp = namespace(values)
+    members = _membership(codes, weight)  # (k, n)
+    count = (members @ xp.ones_like(weight)[:, None])[:, 0]
+    divisor = at_least_one(count)[:, None]
+    mean = (members @ values) / divisor
+    values -= xp.take(mean, as_like(codes, values), axis=0)
+    rounding = (members @ values) / divisor  # of a mean far from the origin: taken back
+    scatter = _SCATTER[kind](values, weight, members) - _CROSS[kind](rounding, count)
+    return Moments(kind, count, mean + rounding, scatter)
+
+
+def _membership(codes: np.ndarray, weight: Array) -> Any:
     """Give the (k, n) matrix that holds each sample's weight in its class's row."""
-    xp = namespace(weight)
-    if xp is np:
-        n = codes.shape[0]
-        return csc_array((weight, codes, np.arange(n + 1)), shape=(n_classes, n))
-    own = codes[None, :] == as_like(np.arange(n_classes), weight, codes.dtype)[:, None]
-    return xp.astype(own, xp.float64) * weight[None, :]
+    n, k = codes.shape[0], int(codes[-1]) + 1
+    if namespace(weight) is np:
+        return csc_array((weight, codes, np.arange(n + 1)), shape=(k, n))
+    return as_like(codes == np.arange(k)[:, None], weight, weight.dtype) * weight
 
 
-def _diag_scatter(X: Array, codes: Array, weight: Array, mean: Array) -> Array:
-    xp = namespace(X)
-    scatter = xp.zeros_like(mean)  # (k, d)
-    for part in _parts(X):
-        deviation = float64(X[part]) - xp.take(mean, codes[part], axis=0)
-        deviation *= deviation
-        scatter += _membership(codes[part], weight[part], mean.shape[0]) @ deviation
-    return scatter
+def _diag_scatter(deviation: Array, _weight: Array, members: Any) -> Array:
+    deviation *= deviation
+    return members @ deviation
 
 
-def _tied_scatter(X: Array, codes: Array, weight: Array, mean: Array) -> Array:
-    xp = namespace(X)
-    scatter = xp.zeros_like(mean[:1, :].T @ mean[:1, :])  # (d, d)
-    for part in _parts(X):
-        deviation = float64(X[part]) - xp.take(mean, codes[part], axis=0)
-        scatter += (deviation * weight[part][:, None]).T @ deviation
-    return scatter
+def _tied_scatter(deviation: Array, weight: Array, _members: Any) -> Array:
+    return (deviation * weight[:, None]).T @ deviation
 
 
-def _full_scatter(X: Array, codes: Array, weight: Array, mean: Array) -> Array:
-    xp = namespace(X)
-    scatter = []
-    for k in range(mean.shape[0]):
-        own = xp.nonzero(codes == k)[0]
-        deviation = float64(xp.take(X, own, axis=0)) - mean[k, :]
-        scatter.append((deviation * xp.take(weight, own, axis=0)[:, None]).T @ deviation)
-    return xp.stack(scatter)  # (k, d, d)
+def _full_scatter(deviation: Array, weight: Array, members: Any) -> Array:
+    return _tied_scatter(deviation, weight, members)[None, ...]  # a block has one class
 
 
 def _diag_cross(delta: Array, weight: Array) -> Array:

@@ -1,0 +1,203 @@
+"""What follows from the moments of Gaussians: densities, distances and the learned attributes."""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy.stats import chi2
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_densconf._array import (
+    Array,
+    as_like,
+    device_of,
+    log_sum_exp,
+    namespace,
+    pick,
+    rowwise,
+    to_numpy,
+)
+from sklearn_densconf._posterior import PosteriorMixin
+from sklearn_densconf._validation import check_priors
+from sklearn_densconf.density import _checks, _covariances, _gaussian, _moments
+from sklearn_densconf.density._gaussian import Gaussians
+from sklearn_densconf.density._moments import Moments
+
+
+class GaussianScores(PosteriorMixin):
+    """The part of GaussianDensityClassifier that evaluates; nothing here learns.
+
+    Everything is derived from the moments with the parameters as they are now, so that a parameter
+    set on a fitted classifier acts at once.
+    """
+
+    covariance_type: str
+    temperature: str | float
+    covariance_scale: str | float
+    shrinkage: Any
+    shrinkage_: Any
+    var_smoothing: float
+    priors: Any
+    background: float
+    classes_: Array
+    n_features_in_: int
+    _moments: Moments
+    _derived: tuple[tuple, tuple[Gaussians, Gaussians | None]] | None = None
+
+    def score_samples(self, X: Any) -> Array:
+        """Give log p(z), an out-of-distribution score: low where no class lies.
+
+        Neither tempered nor scaled, and without the background: a normalised posterior alone is
+        no such score.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Activations z.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Evidence log Σ_k N(z; μ_k, Σ_k) π_k, in nats.
+        """
+        X = self._checked(X, "score_samples")
+        gaussians, _ = self._gaussians(X)
+        log_prior = self._log_prior(X)
+
+        def evidence(chunk: Array) -> Array:
+            return log_sum_exp(_gaussian.log_density(chunk, gaussians) + log_prior)[:, 0]
+
+        return rowwise(evidence, self._n_classes, X)
+
+    def mahalanobis(self, X: Any) -> Array:
+        """Give the squared Mahalanobis distance to each class.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Activations z.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            (z - μ_k)ᵀ Σ_k⁻¹ (z - μ_k).
+        """
+        X = self._checked(X, "mahalanobis")
+        gaussians, _ = self._gaussians(X)
+
+        def distance(chunk: Array) -> Array:
+            return _gaussian.squared_distance(chunk, gaussians)
+
+        return rowwise(distance, self._n_classes, X)
+
+    def typicality(self, X: Any, y: Any = None) -> Array:
+        """Give the fraction of a class that lies farther out than a sample.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Activations z.
+        y : array of shape (n_samples,), default=None
+            The class in question; None stands for the predicted one.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Upper-tail probability, in [0, 1], of the squared Mahalanobis distance under a
+            chi-squared distribution of d degrees of freedom.
+        """
+        X = self._checked(X, "typicality")
+        gaussians, _ = self._gaussians(X)
+
+        def distance(chunk: Array, codes: Array) -> Array:
+            return pick(_gaussian.squared_distance(chunk, gaussians), codes)
+
+        codes = self._predicted_codes(X) if y is None else self._codes(y, X)
+        distances = to_numpy(rowwise(distance, self._n_classes, X, codes))
+        return as_like(chi2.sf(distances, self.n_features_in_), X)
+
+    @property
+    def class_count_(self) -> Array:
+        """Sum of the weights of each class's samples, (n_classes,)."""
+        check_is_fitted(self)
+        return self._moments.count
+
+    @property
+    def class_prior_(self) -> Array:
+        """Class priors, (n_classes,)."""
+        check_is_fitted(self)
+        return self._prior(self._moments.count)
+
+    @property
+    def means_(self) -> Array:
+        """Mean of each class, (n_classes, n_features)."""
+        check_is_fitted(self)
+        return self._moments.mean
+
+    @property
+    def covariances_(self) -> Array:
+        """Covariances, shrunk and smoothed; the shape depends on ``covariance_type``."""
+        check_is_fitted(self)
+        return self._covariance(self._moments)
+
+    @property
+    def _home(self) -> Array:
+        return self._moments.mean
+
+    def _joint_log_proba(self, X: Array) -> Array:
+        gaussians, wide = self._gaussians(X)
+        d = X.shape[1]
+        temperature = d if self.temperature == "n_features" else float(self.temperature)
+        scale = d if self.covariance_scale == "n_features" else float(self.covariance_scale)
+        joint = _gaussian.log_density(X, gaussians, scale)
+        joint /= temperature
+        if wide is not None:
+            background = _gaussian.log_density(X, wide, scale) / temperature  # (n, 1)
+            joint = _mixed(joint, background, self.background)
+        joint += self._log_prior(X)
+        return joint
+
+    def _gaussians(self, X: Array) -> tuple[Gaussians, Gaussians | None]:
+        """Give the Gaussians and the background, where X is; made anew only when they change."""
+        made_from = (
+            self.covariance_type,
+            self.var_smoothing,
+            self.shrinkage,
+            self.background > 0,
+            namespace(X),
+            device_of(X),
+        )
+        if self._derived is None or self._derived[0] != made_from:
+            self._derived = made_from, self._prepared(_moments.like(self._moments, X))
+        return self._derived[1]
+
+    def _prepared(self, moments: Moments) -> tuple[Gaussians, Gaussians | None]:
+        _checks.check_parameters(self)
+        kind = self.covariance_type
+        covariance = _covariances.fill_absent(self._covariance(moments), moments.count, kind)
+        _checks.check_positive(covariance, kind)
+        center = _moments.grand_mean(moments)
+        gaussians = _gaussian.prepare(moments.mean, covariance, kind, center)
+        wide = _gaussian.broadest(moments, covariance, kind) if self.background > 0 else None
+        return gaussians, wide
+
+    def _covariance(self, moments: Moments) -> Array:
+        _checks.check_kind(moments, self.covariance_type)
+        shrinkage = self.shrinkage_ if self.shrinkage == "auto" else self.shrinkage
+        return _covariances.derive(moments, self.covariance_type, self.var_smoothing, shrinkage)
+
+    def _prior(self, count: Array) -> Array:
+        given = check_priors(self.priors, self._n_classes)
+        return count / namespace(count).sum(count) if given is None else as_like(given, count)
+
+    def _log_prior(self, X: Array) -> Array:
+        count = as_like(self._moments.count, X)
+        xp, prior = namespace(count), self._prior(count)
+        with np.errstate(divide="ignore"):  # log 0 is meant: no samples, or a prior of 0
+            return xp.log(xp.where(count > 0, prior, xp.zeros_like(prior)))
+
+
+def _mixed(joint: Array, wide: Array, share: float) -> Array:
+    """Give log((1 - share) exp(joint) + share exp(wide)), neither of which is -inf."""
+    xp = namespace(joint)
+    return xp.logaddexp(joint + math.log1p(-share), wide + math.log(share))
