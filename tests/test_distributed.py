@@ -44,7 +44,16 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture
-def pipeline():
+def one_thread():
+    """As in the workers: with more threads torch sums in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def pipeline(one_thread):
     torch.manual_seed(0)
     network = torch.nn.Sequential(
         torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 12)

@@ -1,24 +1,21 @@
-"""Tasks that share one model, run through joblib. A leaf: imports nothing of this package.
+"""Tasks that share one model, run through joblib.
 
 It does not import torch: a worker that measures plain features starts in a second, not in five.
 """
 
 import os
-import pickle
-import threading
 import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import cloudpickle
 import joblib
-import numpy as np
+
+from sklearn_densconf.distributed._model_file import forget_model, read_model, write_model
 
 UNFINISHED = "unfinished-"  # how the names of all that is temporary begin
 DEATHS = 3  # of workers, after which a shard is given up
@@ -60,16 +57,17 @@ def each(
     """
     if folder is not None:
         os.makedirs(folder, exist_ok=True)
-    with TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as home:
-        _dump(model, _file(home))
+    with TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        write_model(model, home)
         try:
             yield from _persistently(task, home, shards, n_jobs)
         finally:
-            _read.cache_clear()  # this process may have been a worker
+            forget_model()  # this process may have been a worker
 
 
 def _persistently(
-    task: Callable[[Any, Any], Any], home: str, shards: Iterable[Any], n_jobs: int | None
+    task: Callable[[Any, Any], Any], home: Path, shards: Iterable[Any], n_jobs: int | None
 ) -> Iterator[Any]:
     """Give the results; shards of a dead worker are run again."""
     waiting: dict[int, Any] = {}  # given out, and without a result so far
@@ -103,10 +101,9 @@ def _given_out(waiting: dict[int, Any], fresh: Iterator[tuple[int, Any]]) -> Ite
         yield index, shard
 
 
-def _call(task: Callable[[Any, Any], Any], home: str, index: int, shard: Any) -> tuple[int, Any]:
-    with _READING:
-        model = _read(home)
-    with _marked(Path(home), index):
+def _call(task: Callable[[Any, Any], Any], home: Path, index: int, shard: Any) -> tuple[int, Any]:
+    model = read_model(home)
+    with _marked(home, index):
         return index, task(model, shard)
 
 
@@ -128,28 +125,3 @@ def _marked(home: Path, index: int) -> Iterator[None]:
         yield
     finally:
         mark.unlink(missing_ok=True)  # gone with its folder, if nobody waits for the shard
-
-
-_READING = threading.Lock()  # threads of one process share one model
-
-
-@lru_cache(maxsize=1)  # once a process, not once a task
-def _read(home: str) -> Any:
-    path = _file(home)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"a worker does not find the model's file {path}: give a folder that all workers see"
-        )
-    pickled, buffers = joblib.load(path, mmap_mode="c")
-    return pickle.loads(pickled, buffers=buffers)  # the processes of one machine share its pages
-
-
-def _dump(model: Any, path: Path) -> None:
-    """Write a model: its arrays can be mapped, and functions of a notebook or script are in it."""
-    buffers: list[pickle.PickleBuffer] = []
-    pickled = cloudpickle.dumps(model, protocol=5, buffer_callback=buffers.append)
-    joblib.dump((pickled, [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]), path)
-
-
-def _file(home: str) -> Path:
-    return Path(home) / "model.joblib"

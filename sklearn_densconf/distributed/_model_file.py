@@ -1,0 +1,88 @@
+"""One model for many processes: written once, read once in each. A leaf.
+
+Its arrays are mapped, so that the processes of one machine share their pages. They begin at
+multiples of `ALIGNMENT`: elsewhere matrix products sum in another order, and the features of two
+processes would differ in the last bits.
+"""
+
+import pickle
+import threading
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+ALIGNMENT = 64  # bytes; that of torch's own tensors, and of the data in a .npy file
+ARRAYS, REST = "arrays.npy", "model.pickle"
+
+_READING = threading.Lock()
+
+
+def write_model(model: Any, home: Path) -> None:
+    """Write a model into a folder, with the functions of a notebook or script that are in it.
+
+    Parameters
+    ----------
+    model : object
+        Anything that cloudpickle takes.
+    home : Path
+        Folder of this model alone.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = cloudpickle.dumps(model, protocol=5, buffer_callback=buffers.append)
+    arrays = [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
+    spans = list(_spans(array.size for array in arrays))
+    n_bytes = max((span.stop for span in spans), default=1)
+    mapped = np.lib.format.open_memmap(home / ARRAYS, "w+", np.uint8, (n_bytes,))
+    for span, array in zip(spans, arrays, strict=True):
+        mapped[span] = array
+    mapped.flush()
+    (home / REST).write_bytes(pickle.dumps((pickled, spans)))
+
+
+def read_model(home: Path) -> Any:
+    """Give the model of a folder; threads of one process share it.
+
+    Parameters
+    ----------
+    home : Path
+        Where it was written.
+
+    Returns
+    -------
+    object
+        The model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If this machine does not see the folder.
+    """
+    with _READING:
+        return _read(home)
+
+
+def forget_model() -> None:
+    """Let go of the model that was read last."""
+    _read.cache_clear()
+
+
+@lru_cache(maxsize=1)  # once a process, not once a task
+def _read(home: Path) -> Any:
+    if not home.exists():
+        raise FileNotFoundError(
+            f"a worker does not see the model's folder {home}: give a folder that all workers see"
+        )
+    pickled, spans = pickle.loads((home / REST).read_bytes())
+    mapped = np.load(home / ARRAYS, mmap_mode="c")
+    return pickle.loads(pickled, buffers=[mapped[span] for span in spans])
+
+
+def _spans(sizes: Iterable[int]) -> Iterator[slice]:
+    start = 0
+    for size in sizes:
+        yield slice(start, start + size)
+        start += -(-size // ALIGNMENT) * ALIGNMENT
