@@ -70,7 +70,12 @@ class _Batches(Dataset):
 
 def _loaded(source: Source, plan: list[np.ndarray], num_workers: int) -> Iterator[torch.Tensor]:
     loader = DataLoader(_Batches(source), batch_size=None, sampler=plan, num_workers=num_workers)
-    yield from loader
+    try:
+        yield from loader
+    except Exception as error:
+        # Its traceback holds the workers; they would be stopped by the garbage collector, in 5 s.
+        # The worker's own traceback is in the message.
+        raise error.with_traceback(None) from None
 
 
 def _moved(batches: Iterator[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:

@@ -358,7 +358,8 @@ def _item_digest(item: Any) -> bytes:
         start = _start("image", item.mode, item.size, item.getpalette(), sorted(item.info.items()))
         return _digest(start, item.tobytes())
     values = np.ascontiguousarray(to_array(item))
-    return _digest(_start("array", values.dtype.str, values.shape), values)
+    kind = "tensor" if isinstance(item, torch.Tensor) else "array"  # only these may become images
+    return _digest(_start(kind, values.dtype.str, values.shape), values)
 
 
 @lru_cache(maxsize=2**20)  # a file is read again only after it changed

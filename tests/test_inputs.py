@@ -1,0 +1,355 @@
+"""What can be X: arrays, tensors, flat rows, paths, images, Datasets; and what cannot."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from networks import Convolutional
+from PIL import Image
+from torch import nn
+from torch.utils.data import Dataset, IterableDataset, Subset
+
+from sklearn_densconf import FeatureExtractor
+from sklearn_densconf.features._inputs import Pictures, Plain, Rows
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (6, 12, 12), np.uint8)
+COLOUR = RNG.integers(0, 256, (6, 12, 10, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def features():
+    """Features of `GREY` and of `COLOUR` as floats in [0, 1], channels first."""
+    colour = COLOUR.transpose(0, 3, 1, 2) / np.float32(255)
+    return {
+        "grey": _extracted(GREY[:, None] / np.float32(255)),
+        "colour": _extracted(colour, n_channels=3),
+    }
+
+
+def _extracted(X, n_channels=1, **parameters):
+    return FeatureExtractor(Convolutional(n_channels=n_channels), **parameters).fit_transform(X)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Paths of `GREY` and of `COLOUR` as PNG files."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for kind, pictures in {"grey": GREY, "colour": COLOUR}.items():
+        for number, pixels in enumerate(pictures):
+            Image.fromarray(pixels).save(folder / f"{kind}_{number}.png")
+    return {
+        kind: [str(folder / f"{kind}_{number}.png") for number in range(6)]
+        for kind in ("grey", "colour")
+    }
+
+
+class _Labelled(Dataset):
+    def __init__(self, pictures):
+        self.pictures = pictures
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, index):
+        return self.pictures[index], index % 2
+
+
+FLOATS = GREY[:, None] / np.float32(255)
+GREYS = {
+    "float32": lambda: FLOATS,
+    "float64": lambda: FLOATS.astype(float),
+    "big-endian": lambda: FLOATS.astype(">f4"),
+    "negative strides": lambda: np.ascontiguousarray(FLOATS[:, :, ::-1, ::-1])[:, :, ::-1, ::-1],
+    "read-only": lambda: _read_only(FLOATS),
+    "fortran": lambda: np.asfortranarray(FLOATS),
+    "nested lists": FLOATS.tolist,
+    "tensor": lambda: torch.from_numpy(FLOATS),
+    "float64 tensor": lambda: torch.from_numpy(FLOATS).double().requires_grad_(),
+    "pixels": lambda: GREY,
+    "pixels with a channel": lambda: GREY[:, None],
+    "pixels, channel last": lambda: GREY[..., None],
+    "pixel tensor": lambda: torch.from_numpy(GREY),
+    "images": lambda: [Image.fromarray(pixels) for pixels in GREY],
+    "list of arrays": lambda: list(GREY),
+    "list of float arrays": lambda: list(FLOATS),
+    "list of tensors": lambda: list(torch.from_numpy(FLOATS)),
+    "list of pixel tensors": lambda: list(torch.from_numpy(GREY[:, None])),
+    "tuple of images": lambda: tuple(Image.fromarray(pixels) for pixels in GREY),
+    "labelled Dataset": lambda: _Labelled(torch.from_numpy(FLOATS)),
+    "Dataset of images": lambda: _Labelled([Image.fromarray(pixels) for pixels in GREY]),
+    "Subset": lambda: Subset(_Labelled(torch.from_numpy(FLOATS)), range(6)),
+}
+
+
+def _read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("make", GREYS.values(), ids=GREYS)
+def test_grey_pictures_of_every_kind_give_the_same_features(features, make):
+    np.testing.assert_allclose(_extracted(make()), features["grey"], rtol=1e-5, atol=1e-6)
+
+
+def test_float16_gives_the_features_of_its_values(features):
+    half = FLOATS.astype(np.float16)
+    np.testing.assert_array_equal(_extracted(half), _extracted(half.astype(np.float32)))
+    np.testing.assert_allclose(_extracted(half), features["grey"], atol=2e-3)
+
+
+COLOURS = {
+    "pixels": lambda: COLOUR,
+    "pixels, channels first": lambda: COLOUR.transpose(0, 3, 1, 2),
+    "images": lambda: [Image.fromarray(pixels) for pixels in COLOUR],
+    "images with alpha": lambda: [Image.fromarray(p).convert("RGBA") for p in COLOUR],
+    "list of arrays": lambda: list(COLOUR),
+    "pixel tensor": lambda: torch.from_numpy(COLOUR),
+}
+
+
+@pytest.mark.parametrize("make", COLOURS.values(), ids=COLOURS)
+def test_colour_pictures_of_every_kind_give_the_same_features(features, make):
+    result = _extracted(make(), n_channels=3)
+    np.testing.assert_allclose(result, features["colour"], rtol=1e-5, atol=1e-6)
+
+
+PATHS = {
+    "list": list,
+    "tuple": tuple,
+    "array": np.array,
+    "object array": lambda paths: np.array(paths, dtype=object),
+    "column": lambda paths: np.array(paths, dtype=object)[:, None],
+    "Series": pd.Series,
+    "DataFrame": lambda paths: pd.DataFrame({"path": paths}),
+    "Dataset": _Labelled,
+}
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("make", PATHS.values(), ids=PATHS)
+def test_paths_of_every_kind_give_the_features_of_their_pictures(
+    features, files, make, num_workers
+):
+    result = _extracted(make(files["grey"]), batch_size=2, num_workers=num_workers)
+    np.testing.assert_allclose(result, features["grey"], rtol=1e-5, atol=1e-6)
+
+
+def test_input_shape_says_whether_paths_are_read_in_grey_or_in_colour(files):
+    grey = [np.asarray(Image.open(path).convert("L")) for path in files["colour"]]
+    result = _extracted(files["colour"], input_shape=(1, 12, 10))
+    np.testing.assert_allclose(result, _extracted(np.stack(grey)), rtol=1e-5, atol=1e-6)
+    coloured = np.repeat(GREY[..., None], 3, axis=3)
+    result = _extracted(files["grey"], 3, input_shape=(3, 12, 12))
+    np.testing.assert_allclose(result, _extracted(coloured, 3), rtol=1e-5, atol=1e-6)
+
+
+def test_flat_rows_are_brought_to_input_shape(features):
+    for X in (FLOATS.reshape(6, -1), GREY.reshape(6, -1), pd.DataFrame(FLOATS.reshape(6, -1))):
+        result = _extracted(X, input_shape=(1, 12, 12))
+        np.testing.assert_allclose(result, features["grey"], rtol=1e-5, atol=1e-6)
+
+
+def test_rows_in_fit_and_pictures_in_transform_may_be_mixed(features, files):
+    extractor = FeatureExtractor(Convolutional(), input_shape=(1, 12, 12))
+    extractor.fit(FLOATS.reshape(6, -1))
+    for X in (FLOATS, GREY, files["grey"], [Image.fromarray(pixels) for pixels in GREY]):
+        np.testing.assert_allclose(extractor.transform(X), features["grey"], rtol=1e-5, atol=1e-6)
+
+
+def _turned(picture):
+    """Turn a picture upside down: a PIL image, or a tensor (c, h, w)."""
+    tensor = picture if isinstance(picture, torch.Tensor) else Plain(None)(picture)
+    return tensor.flip(1)
+
+
+@pytest.mark.parametrize("kind", ["float32", "tensor", "pixels", "images", "labelled Dataset"])
+def test_preprocessing_is_given_every_picture(kind):
+    expected = _extracted(FLOATS[:, :, ::-1])
+    result = _extracted(GREYS[kind](), preprocessing=_turned)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_preprocessing_is_given_flat_rows_in_their_shape():
+    expected = _extracted(FLOATS[:, :, ::-1])
+    for X in (FLOATS.reshape(6, -1), GREY.reshape(6, -1)):
+        result = _extracted(X, preprocessing=_turned, input_shape=(1, 12, 12))
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_images_of_every_mode_are_read_grey_ones_in_grey(mode):
+    image = Image.new("RGB", (4, 3), (255, 0, 0)).convert(mode)
+    assert Plain(None)(image).shape == (1 if mode in ("1", "L", "LA") else 3, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_images_with_pixels_beyond_255_are_refused_not_clipped(dtype):
+    images = [Image.fromarray(GREY[0].astype(dtype))]
+    with pytest.raises(
+        ValueError, match="has pixels outside 0-255, which PIL would clip"
+    ) as caught:
+        FeatureExtractor(Convolutional()).fit(images)
+    assert caught.value.__notes__ == ["This was while preprocessing sample 0."]
+
+
+def test_large_finite_values_pass_and_larger_ones_are_refused():
+    X = np.full((3, 4), 1e30)
+    np.testing.assert_array_equal(FeatureExtractor(nn.Identity()).fit_transform(X), np.float32(X))
+    X[:] = 3e38  # whose sum is not finite
+    np.testing.assert_array_equal(FeatureExtractor(nn.Identity()).fit_transform(X), np.float32(X))
+    for value in (1e300, np.nan, -np.inf):
+        X[1, 2] = value
+        extractor = FeatureExtractor(nn.Identity(), batch_size=1).fit(X[:1])
+        with pytest.raises(ValueError, match=r"NaN, infinity or a value too large .* in sample 1"):
+            extractor.transform(X)
+
+
+def test_a_picture_that_is_missing_is_named(files):
+    with pytest.raises(FileNotFoundError, match=r"there is no picture '.*nowhere\.png'"):
+        FeatureExtractor(Convolutional()).fit(["/nowhere.png"])
+    extractor = FeatureExtractor(Convolutional()).fit(files["grey"])
+    with pytest.raises(FileNotFoundError, match=r"there is no picture '.*nowhere\.png'"):
+        extractor.transform([*files["grey"], "/nowhere.png"])
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("kept", [0, 10, -30])
+def test_a_picture_that_cannot_be_decoded_is_named(files, tmp_path, kept, num_workers):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(files["grey"][0]).read_bytes()[:kept])
+    extractor = FeatureExtractor(Convolutional(), num_workers=num_workers).fit(files["grey"])
+    with pytest.raises(ValueError, match=r"cannot decode the picture '.*broken\.png'"):
+        extractor.transform([*files["grey"], str(broken)])
+
+
+def test_a_file_without_pictures_fails_before_any_picture_is_decoded(files, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    decoded = []
+
+    def read(picture):
+        decoded.append(picture)
+        return Plain(None)(picture)
+
+    extractor = FeatureExtractor(Convolutional(), preprocessing=read).fit(files["grey"])
+    before = len(decoded)
+    with pytest.raises(ValueError, match=r"cannot decode the picture '.*text\.png'"):
+        extractor.transform([*files["grey"], tmp_path / "text.png"])
+    assert len(decoded) == before + 1  # the first one, to learn whether its shape is right
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_pictures_of_several_sizes_are_told_by_path(files, tmp_path, num_workers):
+    shutil.copy(files["grey"][0], tmp_path)
+    small = tmp_path / "small.png"
+    Image.fromarray(GREY[0, :11]).save(small)
+    extractor = FeatureExtractor(Convolutional(), num_workers=num_workers)
+    message = r"sample 6 \(.*small\.png\) becomes a tensor of shape \(1, 11, 12\), wanted \(1, 12, "
+    with pytest.raises(ValueError, match=message):
+        extractor.fit_transform([*files["grey"], small])
+
+
+class _Endless(IterableDataset):
+    def __iter__(self):
+        return iter(FLOATS)
+
+
+REFUSED = {
+    "another shape": (lambda: FLOATS[:, :, 1:], r"samples of shape \(1, 11, 12\), wanted \(1, 12"),
+    "another length": (lambda: FLOATS.reshape(6, -1)[:, 1:], r"shape \(143,\), wanted \(1, 12, 12"),
+    "more channels": (lambda: COLOUR, r"samples of shape \(3, 12, 10\)|\(12, 10, 3\), wanted"),
+    "one axis": (lambda: np.zeros(5), "Expected 2D array, got 1D array"),
+    "one tensor axis": (lambda: torch.zeros(5), r"samples along its first axis, got \(5,\)"),
+    "no samples": (lambda: FLOATS[:0], "Found array with 0 sample"),
+    "an empty tensor": (lambda: torch.zeros(0, 3), r"samples along its first axis, got \(0, 3\)"),
+    "an empty list": (list, "Expected 2D array, got 1D array"),
+    "an empty Dataset": (lambda: _Labelled([]), "a Dataset must have a length of at least 1"),
+    "an endless Dataset": (_Endless, "a Dataset must have a length of at least 1"),
+    "text": (lambda: [["a", "b"]], "not compatible with arrays of bytes/strings"),
+    "complex numbers": (lambda: FLOATS + 1j, "Complex data not supported"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_a_sample_is_refused(make, message):
+    extractor = FeatureExtractor(Convolutional()).fit(FLOATS)
+    with pytest.raises(ValueError, match=message):
+        extractor.transform(make())
+
+
+def test_rows_that_do_not_fill_input_shape_are_refused():
+    with pytest.raises(ValueError, match=r"samples of shape \(7,\), wanted \(1, 12, 12\) or flat"):
+        _extracted(np.zeros((2, 7)), input_shape=(1, 12, 12))
+    with pytest.raises(ValueError, match=r"rows of 7 values, which do not fill \(1, 12, 12\)"):
+        _extracted(np.zeros((2, 7)), input_shape=(1, 12, 12), preprocessing=_turned)
+
+
+def test_a_preprocessing_that_gives_no_tensor_is_refused():
+    with pytest.raises(TypeError, match="must give a float tensor, got ndarray for sample 0"):
+        _extracted(FLOATS, preprocessing=np.asarray)
+
+
+def test_a_preprocessing_that_fails_tells_the_sample(files):
+    extractor = FeatureExtractor(Convolutional(), preprocessing=_no_third).fit(files["grey"])
+    with pytest.raises(ZeroDivisionError) as caught:
+        extractor.transform(files["grey"])
+    assert caught.value.__notes__ == [
+        f"This was while preprocessing sample 2 ({files['grey'][2]})."
+    ]
+
+
+def _no_third(picture):
+    if np.array_equal(np.asarray(picture), GREY[2]):
+        raise ZeroDivisionError
+    return Plain(None)(picture)
+
+
+def _digests(source):
+    return source.digests(np.arange(len(source)))
+
+
+def test_digests_tell_content_type_shape_and_order_of_axes():
+    last = COLOUR[:1]
+    first = last.reshape(1, 3, 12, 10)  # the same bytes, read otherwise
+    rows = [
+        Rows(last, None),
+        Rows(first, None),
+        Rows(last.reshape(1, -1), None),
+        Rows(last.astype(np.int8), None),
+        Rows(last + np.uint8(1), None),
+        Rows(torch.zeros(1, 2, dtype=torch.bfloat16), None),
+    ]
+    pictures = [
+        Pictures([image], Plain(None), None)
+        for image in (
+            Image.fromarray(COLOUR[0]),
+            Image.fromarray(COLOUR[0].transpose(1, 0, 2)),
+            Image.fromarray(COLOUR[1]),
+            COLOUR[0],
+            torch.from_numpy(COLOUR[0]),
+        )
+    ]
+    assert len({digest for source in rows + pictures for digest in _digests(source)}) == 11
+
+
+def test_digests_of_palette_images_tell_the_palettes():
+    pixels = Image.fromarray(GREY[0])
+    images = [pixels.convert("P"), pixels.convert("P")]
+    images[1].putpalette(list(range(256)) * 3)
+    assert images[0].tobytes() == images[1].tobytes()
+    assert len(set(_digests(Pictures(images, Plain(None), None)))) == 2
+
+
+def test_a_file_that_was_changed_has_another_digest(tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(GREY[0]).save(path)
+    before = _digests(Pictures([path], Plain(None), None))
+    Image.fromarray(GREY[1]).save(path)
+    after = _digests(Pictures([path], Plain(None), None))
+    Image.fromarray(GREY[0]).save(path)
+    assert before != after
+    assert _digests(Pictures([path], Plain(None), None)) == before
