@@ -21,6 +21,8 @@ class Measure(NamedTuple):
         What it is called in the results.
     name : str
         What it is called in words.
+    note : str
+        What exactly it is.
     larger_is_better : bool
         Whether more is better.
     unit : str
@@ -29,6 +31,7 @@ class Measure(NamedTuple):
 
     key: str
     name: str
+    note: str
     larger_is_better: bool
     unit: str
 
@@ -108,28 +111,28 @@ def _at_largest_scale(run: Run) -> Run:
 
 
 _OF_SETS = (
-    Measure("auroc", "telling errors from right labels (AUROC)", True, ".3f"),
-    Measure("calibration error", "calibration (expected error)", False, ".3f"),
-    Measure("left", "falling far (confidence left at the strongest)", False, ".1%"),
-    Measure("rises", "falling at every step (number of rises)", False, ".1f"),
+    Measure("auroc", "error detection", "AUROC", True, ".3f"),
+    Measure("calibration error", "calibration", "expected error", False, ".3f"),
+    Measure("left", "falling with severity", "left at the strongest", False, ".1%"),
+    Measure("rises", "falling at every step", "rises", False, ".1f"),
 )
 _SINGLE: tuple[tuple[str, str, Measure, Callable[[Run], Run]], ...] = (
     (
         "table1",
         "DeepFool",
-        Measure("share", "attacks (pictures whose confidence rises)", False, ".1%"),
+        Measure("share", "not rising under attack", "pictures that rise", False, ".1%"),
         lambda run: run["table1"]["confidences"],
     ),
     (
         "figure1",
-        "100 times brighter",
-        Measure("last", "absurd pictures (confidence)", False, ".3f"),
+        "pixels × 100",
+        Measure("last", "doubting absurd pictures", "confidence", False, ".3f"),
         _at_largest_scale,
     ),
     (
         "strangers",
         "another data set",
-        Measure("auroc", "telling strangers (AUROC)", True, ".3f"),
+        Measure("auroc", "finding strangers", "AUROC", True, ".3f"),
         lambda run: run["strangers"],
     ),
 )

@@ -48,31 +48,41 @@ def write_report(results: Results, study: Study, path: Path) -> None:
         The file.
     """
     measured = results["runs"][0]
-    parts = [_head(results)] + [_PARTS[k](results, study, k) for k in _PARTS if k in measured]
+    parts = [_head(results, study)] + [
+        _PARTS[k](results, study, k) for k in _PARTS if k in measured
+    ]
     page = Template(files(__package__).joinpath("_report.html").read_text(encoding="utf-8"))
     title = f"Density confidence: {name_run(results)}"
     body = "\n".join([*parts, _colophon(results)])
     path.write_text(page.substitute(title=escape(title), body=body), encoding="utf-8")
 
 
-def _head(results: Results) -> str:
-    verdicts = "".join(
-        f'<section class="card verdict of-{winner}"><h3>{_VERDICTS[winner]}</h3>'
+def _head(results: Results, study: Study) -> str:
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in lead(results["runs"]))
+    cards = {
+        winner: f'<section class="card verdict of-{winner}"><h3>{_VERDICTS[winner]}</h3>'
         f"{_table(table)}</section>"
         for winner, table in tables.findings_tables(results["runs"]).items()
         if table.rows
-    )
-    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in lead(results["runs"]))
+    }
+    softmax, others = cards.pop(SOFTMAX, ""), "".join(cards.values())
     return (
         "<h1>Does the confidence fall when the pictures get worse?</h1>"
-        f'<p class="quiet">{escape(describe_run(results))}</p>{said}'
-        f'<div class="grid wide">{verdicts}</div>'
+        f'<p class="quiet">{escape(describe_run(results))}</p>{said}{_first_strip(results, study)}'
+        f'<div class="grid wide">{softmax}<div class="stack">{others}</div></div>'
     )
+
+
+def _first_strip(results: Results, study: Study) -> str:
+    """Give one picture, distorted more and more, for those who do not read."""
+    run = results["runs"][0]
+    strips = run.get("figure3") or run.get("figure5")
+    return f'<div class="card">{_strip(strips[0], study, run["seed"])}</div>' if strips else ""
 
 
 def _curves(results: Results, study: Study, name: str) -> str:  # noqa: ARG001 - as all parts
     panels = "".join(
-        f'<section class="card"><h3>{escape(sweep.capitalize())}</h3>'
+        f'<section class="card"><h3>{escape(_title(sweep))}</h3>'
         f"{as_svg(draw_sweep(results, name, sweep), f'{name}-{sweep}')}"
         f"{_table(tables.sweep_table(results['runs'], name, sweep))}</section>"
         for sweep in results["runs"][0][name]
@@ -83,11 +93,11 @@ def _curves(results: Results, study: Study, name: str) -> str:  # noqa: ARG001 -
 
 def _strips(results: Results, study: Study, name: str) -> str:
     cards = "".join(
-        f'<section class="card"><h3>{escape(strip["distortion"].capitalize())}</h3>'
+        f'<section class="card"><h3>{escape(_title(strip["distortion"]))}</h3>'
         f"{_strip(strip, study, results['runs'][0]['seed'])}</section>"
-        for strip in results["runs"][0][name]
+        for strip in results["runs"][0][name][1:]  # the first is at the top of the page
     )
-    text = "What each confidence says of one picture. Bars run from 0 to the largest of the row."
+    text = "Each picture's confidences; bars are relative to the largest in the row."
     return f'{_heading(name, "Single pictures", text)}<div class="strips">{cards}</div>'
 
 
@@ -97,7 +107,7 @@ def _strip(strip: Results, study: Study, seed: int) -> str:
     cells = []
     for i, (image, severity) in enumerate(zip(images, strip["severity"], strict=True)):
         right = strip["predicted"][i] == strip["label"]
-        mark = "" if right else '<span class="wrong">wrong label</span>'
+        mark = "" if right else '<span class="wrong">wrong</span>'
         bars = "".join(_bar(name, values[i], max(values)) for name, values in shown.items())
         caption = f"{strip['symbol']} {severity:g}"
         cells.append(
@@ -172,8 +182,12 @@ def _heading(name: str, title: str, text: str) -> str:
     return f'<h2>{title} <span class="quiet">· {number}</span></h2><p>{escape(text)}</p>'
 
 
+def _title(sweep: str) -> str:
+    return sweep[0].upper() + sweep[1:]
+
+
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
+    head = "".join(f'<th class="{cell}">{escape(cell)}</th>' for cell in table.header)
     rows = "".join(
         f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in table.rows
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import torch
 from torch import nn
 
 from sklearn_densconf.paper._backbone import load_backbone
@@ -23,7 +24,7 @@ from sklearn_densconf.paper._sweeps import SWEEPS, Sweep, every_other
 from sklearn_densconf.paper._train import WEIGHT_DECAY, train_lenet5
 
 VGG16 = "torchvision:vgg16"
-N_ATTACKED_ON_CPU = 100
+_ATTACKED_WHERE_SLOW = 100  # pictures of ImageNet on a CPU
 _QUICK = {"digits": (20, 5), "mnist": (20, 5), "imagenet": (4, 2)}  # pictures a class
 
 
@@ -146,7 +147,8 @@ def _imagenet(settings: Settings) -> tuple[Dataset, str, Callable]:
     backbone = load_backbone(settings.backbone)
     dataset, outputs = load_cropped_imagenet(folder, backbone)
     network = backbone.on_pixels(outputs.tolist())
-    return dataset, Path(settings.backbone).name, lambda seed, memory: network  # noqa: ARG005
+    name = settings.backbone.rpartition(":")[2].partition("?")[0]
+    return dataset, name, lambda seed, memory: network  # noqa: ARG005 - it is trained already
 
 
 _LOADERS = {"digits": _digits, "mnist": _mnist, "imagenet": _imagenet}
@@ -202,10 +204,8 @@ def _check_severities(name: str, sweep: Sweep, picture: np.ndarray) -> None:
 
 def _attacked(settings: Settings, pictures: Pictures) -> Pictures:
     """Give the pictures to attack, spread evenly over all of them and so over the classes."""
-    import torch
-
     slow = settings.dataset == "imagenet" and not torch.cuda.is_available()
-    n = settings.attacked or (N_ATTACKED_ON_CPU if slow else len(pictures))
+    n = settings.attacked or min(len(pictures), _ATTACKED_WHERE_SLOW if slow else len(pictures))
     if n > len(pictures):
-        raise ValueError(f"--attacked {n}: there are only {len(pictures)} pictures")
+        raise ValueError(f"--attacked {n}: there are only {len(pictures)} pictures to attack")
     return pictures.only(np.linspace(0, len(pictures) - 1, n).round().astype(int))

@@ -101,8 +101,9 @@ def findings_tables(runs: list[Run]) -> dict[str, Table]:
 
 
 def _row(finding: Finding) -> list[str]:
-    unit = finding.measure.unit
-    name = f"{finding.of}: {finding.measure.name}"
+    measure = finding.measure
+    unit = measure.unit
+    name = f"{measure.name}, {finding.of} ({measure.note})"
     return [name, over_runs(finding.softmax, unit), over_runs(finding.density, unit)]
 
 

@@ -9,6 +9,7 @@ from sklearn_densconf.paper._tables import over_runs
 from sklearn_densconf.paper._train import WEIGHT_DECAY
 
 Run = dict[str, Any]
+_DATASETS = {"digits": "digits", "mnist": "MNIST", "imagenet": "ImageNet"}
 _DEFAULTS = {"backbone": VGG16, "seeds": 1, "weight_decay": WEIGHT_DECAY}
 
 CONFIDENCE_TEXT = (
@@ -66,7 +67,7 @@ def name_run(results: dict[str, Any]) -> str:
     """Name a run by its network, its data set and what is unusual about its training."""
     decay = results["settings"]["weight_decay"]
     unusual = "" if decay == WEIGHT_DECAY else f", weight decay {decay:g}"
-    return f"{results['network']} on {results['dataset']}{unusual}"
+    return f"{results['network']} on {_DATASETS[results['dataset']]}{unusual}"
 
 
 def describe_time(results: dict[str, Any]) -> str:
@@ -84,7 +85,7 @@ def describe_run(results: dict[str, Any]) -> str:
     if results["dataset"] == "imagenet":
         times = "pretrained"
     return (
-        f"{results['network']} on {results['dataset']} · {results['n_classes']} classes · "
+        f"{name_run(results)} · {results['n_classes']} classes · "
         f"{results['n_test']:,} held-out pictures · accuracy {accuracy} · {times}"
     )
 
@@ -99,9 +100,9 @@ def lead(runs: list[Run]) -> list[str]:
 
 
 def _enumerate(findings: list[Finding]) -> str:
-    """Name what was won, measure by measure: "calibration (noise, blur), attacks (DeepFool)"."""
+    """Name what was won, measure by measure: "calibration (noise, blur), ..."."""
     by_measure: dict[str, list[str]] = {}
     for finding in findings:
-        by_measure.setdefault(finding.measure.name.partition(" (")[0], []).append(finding.of)
+        by_measure.setdefault(finding.measure.name, []).append(finding.of)
     won = [f"{measure} ({', '.join(of)})" for measure, of in by_measure.items()]
     return ", ".join(won) or "nothing that was measured"
