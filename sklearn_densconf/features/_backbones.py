@@ -1,6 +1,7 @@
 """The backbone that a user names, as a network: modules, trainers and strings."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -103,7 +104,10 @@ def _from_function(build: Callable[[], nn.Module]) -> FrozenBackbone:
 @lru_cache(maxsize=4)
 def _from_library(library: str, name: str) -> Resolved:
     name, _, options = name.partition("?")
-    weights = dict(parse_qsl(options)).get("weights", "DEFAULT")
+    given = dict(parse_qsl(options))
+    weights = given.pop("weights", "DEFAULT")
+    if given:
+        raise ValueError(f"after '{library}:{name}?' only weights=... is known, got {options!r}")
     network, preprocessing = _LIBRARIES[library](name, weights)
     return FrozenBackbone(network), preprocessing
 
@@ -117,21 +121,19 @@ def _seeded(build: Callable[[], nn.Module]) -> nn.Module:
 
 def _torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     models = import_optional("torchvision.models", f"backbone 'torchvision:{name}'")
-    entries = _known(name, models.list_models(), "torchvision", models.get_model_weights)
-    entry = entries.DEFAULT if weights == "none" else entries[weights]
-    chosen = None if weights == "none" else entry
-    return _seeded(lambda: models.get_model(name, weights=chosen)), InColour(entry.transforms())
+    _check_known("torchvision network", name, models.list_models())
+    entries = models.get_model_weights(name)
+    _check_known(f"weights of torchvision:{name}", weights, ["none", *entries.__members__])
+    entry = None if weights == "none" else entries[weights]
+    network = _seeded(lambda: models.get_model(name, weights=entry))
+    return network, InColour((entry or entries.DEFAULT).transforms())
 
 
 def _timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     timm = import_optional("timm", f"backbone 'timm:{name}'")
-    pretrained = weights != "none"
-    network = _known(
-        name.partition(".")[0],
-        timm.list_models(),
-        "timm",
-        lambda _: _seeded(lambda: timm.create_model(name, pretrained=pretrained)),
-    )
+    _check_known("timm network", name.partition(".")[0], timm.list_models())
+    _check_known(f"weights of timm:{name}", weights, ["none", "DEFAULT"])
+    network = _seeded(lambda: timm.create_model(name, pretrained=weights != "none"))
     config = timm.data.resolve_model_data_config(network)
     return network, InColour(timm.data.create_transform(**config, is_training=False))
 
@@ -142,19 +144,10 @@ _LIBRARIES: dict[str, Callable[[str, str], tuple[nn.Module, Preprocessing]]] = {
 }
 
 
-def _known(name: str, names: list[str], library: str, get: Callable[[str], Any]) -> Any:
+def _check_known(what: str, name: str, names: list[str]) -> None:
     if name not in names:
-        raise ValueError(
-            f"{library} has no network {name!r}; see {library}.list_models() "
-            f"or a near name: {_near(name, names)}"
-        )
-    return get(name)
-
-
-def _near(name: str, names: list[str]) -> list[str]:
-    from difflib import get_close_matches
-
-    return get_close_matches(name, names, n=3, cutoff=0.4)
+        near = get_close_matches(name, names, n=3, cutoff=0.4) or names[:3]
+        raise ValueError(f"there is no {what} called {name!r}; near names: {near}")
 
 
 class InColour:
