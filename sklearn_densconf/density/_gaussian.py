@@ -18,6 +18,7 @@ from sklearn_densconf.density._covariances import MATRIX_TYPES
 from sklearn_densconf.density._moments import Moments, grand_mean, total_variance
 
 ROOT_LARGEST = 1e140  # a distance whose square, summed over features and scaled, is a float64
+FAR = 1e150  # a deviation whose square is a float64
 # The background's standard deviation is twice that of the broadest class: broader in every
 # direction, so that it outweighs every class far away, and no broader, so that it is felt early.
 BREADTH = 4.0
@@ -69,6 +70,7 @@ def prepare(mean: Array, covariance: Array, covariance_type: str, center: Array)
     """
     terms = _PREPARE[covariance_type](mean - center, covariance)
     limit = ROOT_LARGEST / (mean.shape[1] * terms[-1])  # (d,): each feature in its own scale
+    limit = namespace(mean).clip(limit, None, FAR)
     return Gaussians(covariance_type, center, *terms[:-1], limit)
 
 

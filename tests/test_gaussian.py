@@ -1,0 +1,188 @@
+"""Gaussian densities and covariances, as pure functions, against scipy and scikit-learn."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
+
+from sklearn_densconf.density import _covariances, _gaussian
+from sklearn_densconf.density._moments import KIND, grand_mean, measure
+
+TYPES = ["diag", "spherical", "tied_diag", "tied", "full"]
+N_CLASSES, N_FEATURES = 3, 4
+
+
+def _sample(offset=0.0, spread=1.0, n=90):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, N_CLASSES, n)
+    mixing = np.eye(N_FEATURES) + 0.3 * rng.normal(size=(N_CLASSES, N_FEATURES, N_FEATURES))
+    X = np.einsum("nj,njk->nk", rng.normal(size=(n, N_FEATURES)), mixing[codes])
+    return spread * (X + 3 * codes[:, None]) + offset, codes
+
+
+def _moments(covariance_type, X, codes, n_classes=N_CLASSES):
+    return measure(X, codes, np.ones(len(X)), n_classes, KIND[covariance_type])
+
+
+def _gaussians(covariance_type, X, codes):
+    moments = _moments(covariance_type, X, codes)
+    covariance = _covariances.derive(moments, covariance_type, 1e-9, None)
+    center = grand_mean(moments)
+    return _gaussian.prepare(moments.mean, covariance, covariance_type, center), moments, covariance
+
+
+def _matrices(covariance, covariance_type):
+    """Each class's covariance as a full matrix."""
+    eye = np.eye(N_FEATURES)
+    expand = {
+        "diag": lambda: covariance[:, :, None] * eye,
+        "spherical": lambda: covariance[:, None, None] * eye,
+        "tied_diag": lambda: np.array([np.diag(covariance)] * N_CLASSES),
+        "tied": lambda: np.array([covariance] * N_CLASSES),
+        "full": lambda: covariance,
+    }
+    return expand[covariance_type]()
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize(("offset", "spread"), [(0, 1), (1e6, 1), (0, 1e-60), (0, 1e60), (-5, 1e3)])
+@pytest.mark.parametrize("scale", [1.0, 7.0])
+def test_log_density_equals_scipy(covariance_type, offset, spread, scale):
+    X, codes = _sample(offset, spread)
+    gaussians, moments, covariance = _gaussians(covariance_type, X, codes)
+    expected = [
+        # in units of the spread: scipy refuses tiny covariances
+        multivariate_normal(mean / spread, scale * matrix / spread**2).logpdf(X / spread)
+        - N_FEATURES * np.log(spread)
+        for mean, matrix in zip(moments.mean, _matrices(covariance, covariance_type), strict=True)
+    ]
+    actual = _gaussian.log_density(X, gaussians, scale)
+    tolerance = 1e-11 if offset < 1e6 else 1e-6  # X - mean has 1e-10 of its digits left there
+    np.testing.assert_allclose(actual, np.transpose(expected), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_covariances_are_of_maximum_likelihood(covariance_type):
+    X, codes = _sample()
+    moments = _moments(covariance_type, X, codes)
+    actual = _covariances.derive(moments, covariance_type, 0.0, None)
+    of_class = np.array([np.cov(X[codes == k].T, bias=True) for k in range(N_CLASSES)])
+    share = np.bincount(codes) / len(codes)
+    tied = np.einsum("k,kij->ij", share, of_class)
+    expected = {
+        "diag": np.einsum("kii->ki", of_class),
+        "spherical": np.einsum("kii->k", of_class) / N_FEATURES,
+        "tied_diag": np.diag(tied),
+        "tied": tied,
+        "full": of_class,
+    }
+    np.testing.assert_allclose(actual, expected[covariance_type], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_smoothing_adds_a_fraction_of_the_largest_variance(covariance_type):
+    X, codes = _sample()
+    moments = _moments(covariance_type, X, codes)
+    rough = _covariances.derive(moments, covariance_type, 0.0, None)
+    smooth = _covariances.derive(moments, covariance_type, 0.5, None)
+    added = _covariances.variances(smooth - rough, covariance_type)
+    np.testing.assert_allclose(added, 0.5 * X.var(axis=0).max())
+
+
+def test_shrinkage_is_scikit_learns():
+    X, codes = _sample()
+    for covariance_type in ("tied", "full"):
+        moments = _moments(covariance_type, X, codes)
+        plain = _covariances.derive(moments, covariance_type, 0.0, None)
+        shrunk = _covariances.derive(moments, covariance_type, 0.0, 0.3)
+        np.testing.assert_allclose(shrunk, shrunk_covariance(plain, 0.3))
+    each = _covariances.derive(moments, "full", 0.0, np.array([0.0, 0.5, 1.0]))
+    expected = [shrunk_covariance(plain[k], a) for k, a in enumerate([0.0, 0.5, 1.0])]
+    np.testing.assert_allclose(each, expected)
+
+
+def test_ledoit_wolf_shrinkage_is_of_the_deviations():
+    X, codes = _sample()
+    mean = _moments("full", X, codes).mean
+    deviation = X - mean[codes]
+    assert _covariances.ledoit_wolf(X, codes, mean, "tied") == pytest.approx(
+        ledoit_wolf_shrinkage(deviation, assume_centered=True)
+    )
+    of_class = [ledoit_wolf_shrinkage(X[codes == k]) for k in range(N_CLASSES)]
+    np.testing.assert_allclose(_covariances.ledoit_wolf(X, codes, mean, "full"), of_class)
+
+
+def test_ledoit_wolf_takes_a_class_of_one_sample_without_a_warning():
+    X, codes = np.array([[0.0, 1.0], [2.0, 5.0], [1.0, 1.0]]), np.array([0, 1, 1])
+    mean = _moments("full", X, codes, n_classes=2).mean
+    assert _covariances.ledoit_wolf(X, codes, mean, "full")[0] == 0
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_the_squared_distance_is_never_negative(covariance_type):
+    X, codes = _sample(offset=1e8)
+    gaussians, moments, _ = _gaussians(covariance_type, X, codes)
+    own = np.diagonal(_gaussian.squared_distance(moments.mean, gaussians))
+    assert (own >= 0).all()
+    assert (own < 1e-6).all()
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("spread", [1e-140, 1.0, 1e140])
+def test_distances_of_far_points_are_finite(covariance_type, spread):
+    X, codes = _sample(spread=spread)
+    gaussians, _, _ = _gaussians(covariance_type, X, codes)
+    far = np.array([np.full(N_FEATURES, 1e300), np.full(N_FEATURES, -1e300), np.eye(4)[1] * 1e300])
+    distance = _gaussian.squared_distance(far, gaussians)
+    assert np.isfinite(distance).all()
+    assert (distance > 1e6).all()
+
+
+def test_a_tiny_variance_of_one_feature_leaves_the_others_their_range():
+    """Far points are moved in each feature's own scale, not in that of the steepest."""
+    mean, variance = np.zeros((1, 2)), np.array([[1e-290, 1.0]])
+    gaussians = _gaussian.prepare(mean, variance, "diag", np.zeros(2))
+    distance = _gaussian.squared_distance(np.array([[1e-145, 1e3]]), gaussians)
+    np.testing.assert_allclose(distance, [[1e6 + 1]])
+
+
+@pytest.mark.parametrize("dead", [1, 300])
+def test_features_dead_in_one_class_keep_six_digits(dead):
+    """ReLU units that are 0 in class 0 only: there their variance is the smoothing alone.
+
+    Their precision is 1e9, that of the others 1, and the expanded square cancels all but 1e-16 of
+    it: about 1e-7 nats a dead feature are lost, at worst.
+    """
+    rng = np.random.default_rng(0)
+    X, codes = rng.normal(size=(400, dead + 5)) + 1, np.repeat([0, 1], 200)
+    X[codes == 0, :dead] = 0
+    moments = _moments("diag", X, codes, n_classes=2)
+    variance = _covariances.derive(moments, "diag", 1e-9, None)
+    gaussians = _gaussian.prepare(moments.mean, variance, "diag", grand_mean(moments))
+    actual = _gaussian.squared_distance(X, gaussians)
+    exact = ((X[:, None] - moments.mean) ** 2 / variance).sum(axis=2)
+    np.testing.assert_allclose(actual, exact, rtol=1e-12, atol=1e-6 * np.sqrt(dead))
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_the_background_is_broader_than_every_class_in_every_direction(covariance_type):
+    X, codes = _sample()
+    gaussians, moments, covariance = _gaussians(covariance_type, X, codes)
+    wide = _gaussian.broadest(moments, covariance, covariance_type)
+    rng = np.random.default_rng(1)
+    rays = rng.normal(size=(500, N_FEATURES))
+    far = 1e6 * rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    classes, background = (_gaussian.squared_distance(far, g) for g in (gaussians, wide))
+    assert (background < classes / _gaussian.BREADTH * 1.001).all()
+
+
+def test_a_singular_covariance_names_the_class_and_the_cure():
+    X, codes = _sample()
+    moments = _moments("full", X, codes)
+    covariance = _covariances.derive(moments, "full", 0.0, None)
+    covariance[1] = np.ones((N_FEATURES, N_FEATURES))
+    message = r"covariance of class number 1 is not positive definite.*shrinkage='auto'"
+    with pytest.raises(ValueError, match=message):
+        _gaussian.prepare(moments.mean, covariance, "full", moments.mean[0])
+    with pytest.raises(ValueError, match="the covariance is not positive definite"):
+        _gaussian.prepare(moments.mean, covariance[1], "tied", moments.mean[0])
