@@ -55,7 +55,7 @@ def float64(array: Array) -> Array:
     return xp.astype(array, xp.float64, copy=False)
 
 
-def chunks(n_rows: int, row_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> Iterator[slice]:
+def chunks(n_rows: int, row_bytes: int, chunk_bytes: int) -> Iterator[slice]:
     """Cut rows into slices whose temporaries fit into so many bytes."""
     size = max(1, chunk_bytes // max(1, row_bytes))
     for start in range(0, n_rows, size):
@@ -96,7 +96,7 @@ def rowwise(function: Callable[..., Array], width: int, X: Array, *others: Array
         Real numbers as float32 for float32 rows, else as float64; integers as they are.
     """
     xp, n, result = namespace(X), X.shape[0], None
-    for part in chunks(n, 8 * (X.shape[1] + 2 * width)):
+    for part in chunks(n, 8 * (X.shape[1] + 2 * width), CHUNK_BYTES):
         values = function(float64(X[part, ...]), *(other[part, ...] for other in others))
         if X.dtype == xp.float32 and values.dtype == xp.float64:
             values = xp.astype(values, xp.float32)
