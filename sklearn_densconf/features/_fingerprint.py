@@ -84,7 +84,12 @@ def _of_class(kind: type) -> list[Any]:
 
 def _of_object(value: Any) -> Iterable[Any]:
     """Give what pickle would keep of an object: its class, arguments, state and items."""
-    reduced = value.__reduce_ex__(4)
+    try:
+        reduced = value.__reduce_ex__(4)
+    except TypeError as error:
+        raise TypeError(
+            f"memory needs networks and preprocessing that can be told by content, but {error}"
+        ) from error
     if isinstance(reduced, str):
         return [getattr(value, "__module__", None), reduced]
     return [list(part) if hasattr(part, "__next__") else part for part in reduced]

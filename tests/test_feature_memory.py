@@ -1,0 +1,292 @@
+"""The extractor's memory: each picture once, whoever asks, whoever dies."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from networks import Convolutional, Logging, Shift, rows_passed
+from PIL import Image
+from sklearn.base import clone
+
+from sklearn_densconf import FeatureExtractor
+from sklearn_densconf.features import _extraction
+from sklearn_densconf.features._memory import FeatureStore, open_store
+
+X = np.random.default_rng(0).random((40, 64), np.float32)
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "memory"
+
+
+def _process(code, *arguments, **settings):
+    """Start a Python process that has this folder's modules."""
+    paths = os.pathsep.join([str(Path(__file__).resolve().parent), *sys.path])
+    env = {**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "11"}
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=env, **settings)
+
+
+def test_each_row_passes_once_whatever_the_split_and_the_order(log, folder):
+    extractor = FeatureExtractor(Logging(log), memory=folder, batch_size=8)
+    expected = FeatureExtractor(Logging("/dev/null")).fit_transform(X)
+    order = np.random.default_rng(1).permutation(40)
+    for rows in (slice(0, 10), slice(5, 25), order, slice(None, None, -1), [3, 3, 3]):
+        features = clone(extractor).fit(X[rows]).transform(X[rows])
+        np.testing.assert_allclose(features, expected[rows], rtol=1e-5, atol=1e-6)
+    assert rows_passed(log) == 40
+
+
+def test_equal_rows_pass_once(log, folder):
+    repeated = np.repeat(X[:5], 4, axis=0)
+    features = FeatureExtractor(Logging(log), memory=folder).fit_transform(repeated)
+    assert rows_passed(log) == 5
+    np.testing.assert_array_equal(features, np.repeat(features[::4], 4, axis=0))
+
+
+def test_a_second_process_passes_nothing(log, folder):
+    code = (
+        "import sys, numpy as np, torch; from networks import Logging, Shift\n"
+        "from sklearn_densconf import FeatureExtractor\n"
+        "X = np.random.default_rng(0).random((40, 64), np.float32)\n"
+        "for preprocessing in (None, Shift(torch.tensor([0.25]))):\n"
+        "    extractor = FeatureExtractor(Logging(sys.argv[1]), memory=sys.argv[2])\n"
+        "    extractor.set_params(preprocessing=preprocessing).fit_transform(X)\n"
+    )
+    for preprocessing in (None, Shift(torch.tensor([0.25]))):
+        extractor = FeatureExtractor(Logging(log), memory=folder)
+        extractor.set_params(preprocessing=preprocessing).fit_transform(X)
+    assert rows_passed(log) == 80
+    assert _process(code, log, folder).wait() == 0
+    assert rows_passed(log) == 80
+
+
+def test_iter_transform_remembers_too(log, folder):
+    extractor = FeatureExtractor(Logging(log), memory=folder, batch_size=16).fit(X)
+    first, second = (list(extractor.iter_transform(X)) for _ in range(2))
+    assert [len(batch) for batch in first] == [16, 16, 8]
+    np.testing.assert_array_equal(np.concatenate(first), np.concatenate(second))
+    assert rows_passed(log) == 40
+
+
+def test_several_blocks_come_back_in_order(log, folder, monkeypatch):
+    monkeypatch.setattr(_extraction, "BLOCK", 16)
+    expected = FeatureExtractor(Logging("/dev/null")).fit_transform(X)
+    extractor = FeatureExtractor(Logging(log), memory=folder, batch_size=8).fit(X[30:])
+    np.testing.assert_allclose(extractor.transform(X), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(list(extractor.iter_transform(X))), expected, 1e-5)
+    assert rows_passed(log) == 40
+
+
+def test_files_images_and_arrays_are_remembered_by_content(tmp_path, folder):
+    log = tmp_path / "log"
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8), np.uint8)
+    paths = [tmp_path / f"{number}.png" for number in range(6)]
+    for path, picture in zip(paths, pixels, strict=True):
+        Image.fromarray(picture).save(path)
+    extractor = FeatureExtractor(Logging(log), memory=folder).fit(paths)
+    before = extractor.transform(paths)
+    moved = [shutil.copy(path, tmp_path / f"copy_of_{path.name}") for path in paths]
+    np.testing.assert_array_equal(extractor.transform(moved[::-1]), before[::-1])
+    assert rows_passed(log) == 6
+    Image.fromarray(pixels[0, ::-1]).save(paths[2])
+    assert (extractor.transform(paths)[2] != before[2]).any()
+    assert rows_passed(log) == 7
+    for X in ([Image.fromarray(picture) for picture in pixels], pixels):
+        np.testing.assert_array_equal(extractor.transform(X), extractor.transform(X))
+    assert rows_passed(log) == 7 + 6 + 6
+
+
+def _halved(picture):
+    return torch.as_tensor(np.asarray(picture, np.float32))[None] / 2
+
+
+def _thirds(picture):
+    return torch.as_tensor(np.asarray(picture, np.float32))[None] / 3
+
+
+OTHERS = {
+    "weights": {"backbone": Convolutional(seed=1)},
+    "layer": {"layer": "hidden"},
+    "pooling": {"layer": "body.0", "pooling": "max"},
+    "precision": {"precision": "bfloat16"},
+    "no preprocessing": {"preprocessing": None},
+    "preprocessing": {"preprocessing": _thirds},
+}
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+def test_another_network_or_setting_does_not_find_these_features(folder, change):
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 12, 12), np.uint8)
+    given = {"backbone": Convolutional(), "preprocessing": _halved}
+    if "pooling" in change:
+        given["layer"] = "body.0"
+    FeatureExtractor(**given, memory=folder).fit_transform(pictures)
+    changed = {**given, **change}
+    features = FeatureExtractor(**changed, memory=folder).fit_transform(pictures)
+    expected = FeatureExtractor(**changed).fit_transform(pictures)
+    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_does_not_change_the_features_finds_them(log, folder):
+    FeatureExtractor(Logging(log), memory=folder).fit_transform(X)
+    same = {"batch_size": 7, "device": "cpu", "num_workers": 1, "memory": joblib.Memory(folder)}
+    FeatureExtractor(Logging(log).train(), **same).fit_transform(X)
+    assert rows_passed(log) == 40
+
+
+def test_a_preprocessing_without_content_is_refused(folder):
+    lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"memory needs .* by content, but cannot pickle '_thread"):
+        FeatureExtractor(
+            Convolutional(), preprocessing=lambda picture: lock and picture, memory=folder
+        ).fit(np.zeros((2, 1, 12, 12)))
+
+
+def test_memory_that_is_switched_off_keeps_nothing(log, tmp_path):
+    extractor = FeatureExtractor(Logging(log), memory=joblib.Memory(None)).fit(X)
+    extractor.transform(X)
+    extractor.transform(X)
+    assert rows_passed(log) == 81  # one in fit
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def test_several_threads_fill_one_memory(log, folder):
+    extractor = FeatureExtractor(Logging(log), memory=folder, batch_size=4).fit(X)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: extractor.transform(X), range(8)))
+    expected = FeatureExtractor(Logging("/dev/null")).fit_transform(X)
+    for result in results:
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+
+
+WRITER = """
+import sys, time, numpy as np
+from pathlib import Path
+from sklearn_densconf.features._memory import FeatureStore
+store, first = FeatureStore(Path(sys.argv[1])), int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(first, first + 200):
+    digest = number.to_bytes(16, "little")
+    store.add([digest], np.full((1, 3000), number, np.float32), [3000])
+    if number % 10 == 0:
+        store.find([digest])
+"""
+
+
+def _check_store(folder, numbers):
+    """Every kept row has the value that its digest names; of these numbers, which are there?"""
+    store = FeatureStore(folder)
+    places = store.find([number.to_bytes(16, "little") for number in numbers])
+    there = np.flatnonzero(places >= 0)
+    features = store.read(places[there])
+    assert (features == np.array(numbers)[there, None]).all()
+    return there
+
+
+def test_two_processes_write_at_the_same_time(folder):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    writers = [_process(WRITER, folder, first, **pipes) for first in (0, 100)]  # half in common
+    for writer in writers:
+        writer.stdout.readline()
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate()
+        assert writer.returncode == 0
+    assert len(_check_store(folder, range(300))) == 300
+
+
+def test_a_writer_that_is_killed_leaves_only_whole_features(folder):
+    writer = _process(WRITER, folder, 0, stdin=subprocess.PIPE, text=True)
+    writer.stdin.write("go\n")
+    writer.stdin.flush()
+    while len(list(folder.glob("*.npy"))) < 20 and writer.poll() is None:
+        time.sleep(0.001)
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate()
+    kept = _check_store(folder, range(200))
+    assert len(kept) >= 20
+    np.testing.assert_array_equal(kept, np.arange(len(kept)))
+
+
+def test_an_unfinished_file_is_not_read(folder):
+    store = FeatureStore(folder)
+    store.add([bytes(16)], np.ones((1, 2), np.float32), [2])
+    whole = next(folder.glob("*.npy"))
+    (folder / f"{whole.stem}x.123.tmp").write_bytes(whole.read_bytes()[:-3])
+    assert list(FeatureStore(folder).find([bytes(16), bytes([1] * 16)])) == [0, -1]
+
+
+def test_what_an_interrupted_run_has_computed_is_kept(log, folder):
+    class Interrupted(torch.utils.data.Dataset):
+        armed = False
+
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, index):
+            if self.armed and index == 30:
+                raise KeyboardInterrupt
+            return torch.from_numpy(X[index])[None]
+
+    dataset = Interrupted()
+    extractor = FeatureExtractor(Logging(log), memory=folder, batch_size=8).fit(dataset)
+    digests = [dataset[index] for index in range(40)]
+    assert len(digests) == 40
+    extractor.transform(torch.utils.data.Subset(dataset, range(20)))
+    passed = rows_passed(log)
+    assert passed == 20
+    dataset.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        extractor.transform(dataset)
+    dataset.armed = False
+    extractor.transform(dataset)
+    assert rows_passed(log) == 40
+
+
+def test_long_work_is_kept_bit_by_bit(log, folder, monkeypatch):
+    monkeypatch.setattr(_extraction, "KEEP_EVERY", 0.0)
+    FeatureExtractor(Logging(log), memory=folder, batch_size=8).fit_transform(X)
+    assert len(list(folder.rglob("*.npy"))) == 1 + 5  # one in fit
+
+
+def test_a_memory_that_was_deleted_is_filled_again(log, folder):
+    extractor = FeatureExtractor(Logging(log), memory=folder).fit(X)
+    before = extractor.transform(X)
+    shutil.rmtree(folder)
+    np.testing.assert_allclose(extractor.transform(X), before, rtol=1e-5, atol=1e-6)
+    assert rows_passed(log) == 80
+    assert len(list(folder.rglob("*.npy"))) == 1
+
+
+def test_features_that_vanish_while_they_are_used_are_an_error(folder):
+    store = FeatureStore(folder)
+    with pytest.raises(RuntimeError, match=r"deleted from .*memory while they were used"):
+        store.read(np.array([-1]))
+
+
+def test_many_shards_hold_no_files_open(folder):
+    store = open_store(folder, "key")
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(50):
+        store.add([number.to_bytes(16, "little")], np.zeros((1, 2), np.float32), [2])
+        assert store.find([number.to_bytes(16, "little")])[0] >= 0
+    assert len(os.listdir("/proc/self/fd")) == before
