@@ -83,7 +83,7 @@ def _names(settings: Settings) -> tuple[str, ...]:
 def _run_once(study: Study, names: tuple[str, ...], seed: int, cache: Path) -> dict[str, Any]:
     """Train and measure once."""
     memory, clock = joblib.Memory(cache, verbose=0), _Clock()
-    network = study.network(seed, memory)
+    network = study.network(study.dataset, seed, memory)
     clock.lap("training")
     trial = Trial(fit_subject(network, study.dataset.train, cache), study, seed, memory)
     measured = {"seed": seed, "clean": measure_clean(trial)}

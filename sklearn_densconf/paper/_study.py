@@ -28,6 +28,10 @@ _ATTACKED_WHERE_SLOW = 100  # pictures of ImageNet on a CPU
 _QUICK = {"digits": (20, 5), "mnist": (20, 5), "imagenet": (4, 2)}  # pictures a class
 
 
+Network = Callable[[Dataset, int, joblib.Memory], nn.Module]
+Loaded = tuple[Dataset, str, Network]
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the command line asks for.
@@ -83,8 +87,8 @@ class Study:
     network_name : str
         What the network is called.
     network : callable
-        From a seed and a store of what was computed before to a trained network, from pixels in
-        [0, 1] to one logit a class.
+        From the data set, a seed and a store of what was computed before to a trained network:
+        from pixels in [0, 1] to one logit a class.
     sweeps : dict of str to Sweep
         How the pictures are distorted.
     attacked : Pictures
@@ -95,7 +99,7 @@ class Study:
 
     dataset: Dataset
     network_name: str
-    network: Callable[[int, joblib.Memory], nn.Module]
+    network: Network
     sweeps: dict[str, Sweep]
     attacked: Pictures
     strangers: Pictures | None
@@ -120,35 +124,38 @@ def load_study(settings: Settings) -> Study:
         If the data, the network or a severity is not as it should be.
     """
     dataset, name, network = _LOADERS[settings.dataset](settings)
-    if settings.quick:
-        n_train, n_test = _QUICK[dataset.name]
-        dataset = replace(
-            dataset,
-            train=dataset.train.first_of_each_class(n_train),
-            test=dataset.test.first_of_each_class(n_test),
-        )
+    dataset = _reduced(dataset) if settings.quick else dataset
     sweeps = _chosen_sweeps(settings, dataset.test.read(np.arange(1)))
     strangers = load_strangers(settings.strangers) if settings.strangers else None
     return Study(dataset, name, network, sweeps, _attacked(settings, dataset.test), strangers)
 
 
-def _digits(settings: Settings) -> tuple[Dataset, str, Callable]:
+def _reduced(dataset: Dataset) -> Dataset:
+    """Give the first pictures of each class: enough to try the command."""
+    n_train, n_test = _QUICK[dataset.name]
+    train, test = dataset.train, dataset.test
+    return replace(
+        dataset, train=train.first_of_each_class(n_train), test=test.first_of_each_class(n_test)
+    )
+
+
+def _digits(settings: Settings) -> Loaded:
     if settings.data is not None:
         raise ValueError("--data: the digits come with scikit-learn; leave it out, or take mnist")
     return _with_lenet5(load_embedded_digits(), settings)
 
 
-def _mnist(settings: Settings) -> tuple[Dataset, str, Callable]:
+def _mnist(settings: Settings) -> Loaded:
     return _with_lenet5(load_original_mnist(_folder(settings)), settings)
 
 
-def _imagenet(settings: Settings) -> tuple[Dataset, str, Callable]:
+def _imagenet(settings: Settings) -> Loaded:
     folder = _folder(settings)
     backbone = load_backbone(settings.backbone)
     dataset, outputs = load_cropped_imagenet(folder, backbone)
     network = backbone.on_pixels(outputs.tolist())
     name = settings.backbone.rpartition(":")[2].partition("?")[0]
-    return dataset, name, lambda seed, memory: network  # noqa: ARG005 - it is trained already
+    return dataset, name, lambda *_: network  # it is trained already
 
 
 _LOADERS = {"digits": _digits, "mnist": _mnist, "imagenet": _imagenet}
@@ -160,15 +167,11 @@ def _folder(settings: Settings) -> Path:
     return settings.data
 
 
-def _with_lenet5(dataset: Dataset, settings: Settings) -> tuple[Dataset, str, Callable]:
-    def train(seed: int, memory: joblib.Memory) -> nn.Module:
-        return memory.cache(train_lenet5, verbose=0)(
-            in_memory_pixels(dataset.train),
-            dataset.train.y,
-            epochs=dataset.epochs,
-            weight_decay=settings.weight_decay,
-            seed=seed,
-        )
+def _with_lenet5(dataset: Dataset, settings: Settings) -> Loaded:
+    def train(dataset: Dataset, seed: int, memory: joblib.Memory) -> nn.Module:
+        X, y = in_memory_pixels(dataset.train), dataset.train.y
+        options = {"epochs": dataset.epochs, "weight_decay": settings.weight_decay, "seed": seed}
+        return memory.cache(train_lenet5, verbose=0)(X, y, **options)
 
     return dataset, "LeNet-5", train
 

@@ -55,12 +55,16 @@ def command(results: dict[str, Any]) -> str:
         if name == "experiment":
             words.append(value)
         elif name == "severities":
-            words += [f"--{k.lower()} {' '.join(map(str, v))}" for k, v in (value or {}).items()]
+            words += [_option(sweep, severities) for sweep, severities in (value or {}).items()]
         elif value is True:
             words.append(f"--{name}")
         elif value not in (None, False, _DEFAULTS.get(name)):
             words.append(f"--{name.replace('_', '-')} {value}")
     return " ".join(words)
+
+
+def _option(sweep: str, severities: list[float]) -> str:
+    return " ".join([f"--{sweep.lower()}", *(f"{severity:g}" for severity in severities)])
 
 
 def name_run(results: dict[str, Any]) -> str:
