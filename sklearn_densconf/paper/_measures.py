@@ -101,7 +101,8 @@ def _shape(severities: Sequence[float], means: Sequence[float]) -> dict[str, Any
     downwards = severities[0] > severities[-1]  # JPEG: a larger quality is milder
     order = np.negative(severities) if downwards else severities
     tau, n_rises = confidence_monotonicity(order, means)
-    return {"tau": tau, "rises": n_rises, "left": means[-1] / means[0]}
+    tau_or_none = None if np.isnan(tau) else tau  # all equal: JSON has no NaN
+    return {"tau": tau_or_none, "rises": n_rises, "left": means[-1] / means[0]}
 
 
 def _ranking(correct: np.ndarray, confidence: np.ndarray) -> dict[str, Any]:
