@@ -14,6 +14,7 @@ from sklearn_densconf.paper._confidences import (
     BACKGROUND,
     CONFIDENCES,
     DENSITY,
+    OWN_LABEL,
     Opinions,
     Subject,
 )
@@ -65,7 +66,7 @@ def measure_clean(trial: Trial) -> Measured:
 
 def scale_pathology(trial: Trial) -> Measured:
     """Figure 1: multiply the pixels, far beyond any range of pixels."""
-    names = (*CONFIDENCES, BACKGROUND)
+    names = (*CONFIDENCES, OWN_LABEL, BACKGROUND)
     _, confidences = _outcomes(trial, [_scaled_by(f) for f in SCALES], "figure 1", names)
     return {"factor": list(SCALES), "confidences": mean_confidences(confidences)}
 

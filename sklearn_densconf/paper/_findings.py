@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_densconf.paper._confidences import DENSITY, SOFTMAX
+from sklearn_densconf.paper._confidences import DENSITY, OWN_LABEL, SOFTMAX
 
 Run = dict[str, Any]
 WINNERS = (SOFTMAX, DENSITY, "even")
@@ -35,6 +35,11 @@ class Measure(NamedTuple):
     larger_is_better: bool
     unit: str
 
+    @property
+    def decimals(self) -> int:
+        """How many decimals of the number are shown."""
+        return int(self.unit[1]) + (2 if self.unit.endswith("%") else 0)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -57,8 +62,9 @@ class Finding:
 
     @property
     def winner(self) -> str:
-        """Who is better in every training; "even" if it is now the one, now the other."""
+        """Who is better, by as much as is shown, in every training; or "even"."""
         gain = (self.density - self.softmax) * (1 if self.measure.larger_is_better else -1)
+        gain = gain.round(self.measure.decimals)
         if (gain > 0).all():
             return DENSITY
         return SOFTMAX if (gain < 0).all() else "even"
@@ -106,8 +112,10 @@ def _picker(figure: str, sweep: str) -> Callable[[Run], Run]:
 
 
 def _at_largest_scale(run: Run) -> Run:
+    """Give the largest posteriors: not in the network's label, which the density leaves."""
+    names = {SOFTMAX: SOFTMAX, DENSITY: OWN_LABEL}
     means = run["figure1"]["confidences"]
-    return {name: {"last": means[name]["mean"][-1]} for name in (SOFTMAX, DENSITY)}
+    return {name: {"last": means[shown]["mean"][-1]} for name, shown in names.items()}
 
 
 _OF_SETS = (
@@ -126,7 +134,7 @@ _SINGLE: tuple[tuple[str, str, Measure, Callable[[Run], Run]], ...] = (
     (
         "figure1",
         "pixels × 100",
-        Measure("last", "doubting absurd pictures", "confidence", False, ".3f"),
+        Measure("last", "doubting absurd pictures", "largest posterior", False, ".3f"),
         _at_largest_scale,
     ),
     (

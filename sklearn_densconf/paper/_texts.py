@@ -26,10 +26,10 @@ RISES_TEXT = (
     "bound."
 )
 SCALES_TEXT = (
-    "Brighter than any picture: a network that is piecewise linear only grows more certain with "
-    "softmax. The density posterior falls, as the network's label ceases to be the density's; the "
-    "posterior of that other class tends to 1 too, however. With a broad background of 1 % the "
-    "confidence returns to the prior."
+    "Brighter than any picture: softmax tends to 1, and so does the largest posterior of the "
+    "density (its own label), since far from all classes one of them is nearest by far. In the "
+    "network's label the density confidence falls, but only because the two labels part. What does "
+    "fall is log p(z); and with a broad background of 1 % the confidence returns to the prior."
 )
 STRANGERS_TEXT = (
     "AUROC of telling the held-out pictures (positive) from pictures of another data set. A "
