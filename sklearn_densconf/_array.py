@@ -99,7 +99,8 @@ def rowwise(function: Callable[..., Array], width: int, X: Array, *others: Array
     for part in chunks(n, 8 * (X.shape[1] + 2 * width), CHUNK_BYTES):
         values = function(float64(X[part, ...]), *(other[part, ...] for other in others))
         if X.dtype == xp.float32 and values.dtype == xp.float64:
-            values = xp.astype(values, xp.float32)
+            with np.errstate(over="ignore"):  # infinite where float32 has no such number
+                values = xp.astype(values, xp.float32)
         if values.shape[0] == n:
             return values
         if result is None:

@@ -25,9 +25,10 @@ from sklearn_densconf._validation import check_features, check_same_namespace, e
 class PosteriorMixin(ClassifierMixin, BaseEstimator):
     """Turns joint log-probabilities of samples and classes into everything else.
 
-    A subclass has ``classes_``, ``predict_from`` ("posterior" or "features") and
-    ``_joint_log_proba(X)``: log p(z | k) + log π_k, (n, k), float64, a new array, for a chunk of
-    checked samples. ``_home``, if not None, is a learned array: X must be where it is.
+    A subclass has ``classes_``, ``predict_from`` ("posterior" or "features") and, for a chunk of
+    checked samples, ``_joint_parts(X)``: two arrays of float64, (n, k) and (n, 1), whose sum is
+    log p(z | k) + log π_k. What all classes share is apart, so that it does not drown, far away,
+    what they differ in. ``_home``, if not None, is a learned array: X must be where it is.
     """
 
     _home: Array = None
@@ -65,7 +66,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Probabilities; each row sums to 1. float32 for float32 input, else float64.
         """
-        return self._of_joint(_softmax, self._checked(X, "predict_proba"))
+        return self._of_parts(_posterior, self._checked(X, "predict_proba"))
 
     def predict_log_proba(self, X: Any) -> Array:
         """Give the logarithm of the posterior.
@@ -80,7 +81,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Logarithms of probabilities, log p(y | z), in nats.
         """
-        return self._of_joint(_log_softmax, self._checked(X, "predict_log_proba"))
+        return self._of_parts(_log_posterior, self._checked(X, "predict_log_proba"))
 
     def predict_joint_log_proba(self, X: Any) -> Array:
         """Give log p(z | y) + log p(y), before it is normalised over the classes.
@@ -95,7 +96,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Joint log-probabilities, in nats; -inf for a class without samples.
         """
-        return self._of_joint(_same, self._checked(X, "predict_joint_log_proba"))
+        return self._of_parts(_joint, self._checked(X, "predict_joint_log_proba"))
 
     def confidence(self, X: Any, y: Any = None) -> Array:
         """Give the posterior of one label of each sample.
@@ -119,15 +120,15 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         """
 
         def of_labels(chunk: Array, codes: Array) -> Array:
-            return pick(_softmax(self._joint_log_proba(chunk)), codes)
+            return pick(_posterior(*self._joint_parts(chunk)), codes)
 
         X = self._checked(X, "confidence")
         if y is None and self.predict_from == "posterior":
-            return rowwise(self._largest_posterior, self._n_classes, X)
+            return self._of_parts(_largest_posterior, X)
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
         return rowwise(of_labels, self._n_classes, X, codes)
 
-    def _joint_log_proba(self, X: Array) -> Array:
+    def _joint_parts(self, X: Array) -> tuple[Array, Array]:
         raise NotImplementedError
 
     @property
@@ -141,22 +142,16 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
             check_same_namespace(X, self._home, f"{type(self).__name__}.{method}()")
         return X
 
-    def _of_joint(self, function: Callable[[Array], Array], X: Array) -> Array:
+    def _of_parts(self, function: Callable[[Array, Array], Array], X: Array) -> Array:
         def of_chunk(chunk: Array) -> Array:
-            return function(self._joint_log_proba(chunk))
+            return function(*self._joint_parts(chunk))
 
         return rowwise(of_chunk, self._n_classes, X)
 
-    def _largest_posterior(self, chunk: Array) -> Array:
-        return namespace(chunk).max(_softmax(self._joint_log_proba(chunk)), axis=1)
-
     def _predicted_codes(self, X: Array) -> Array:
-        def largest(chunk: Array) -> Array:
-            of_joint = self.predict_from == "posterior"
-            scores = self._joint_log_proba(chunk) if of_joint else chunk
-            return namespace(chunk).argmax(scores, axis=1)
-
-        return rowwise(largest, self._n_classes, X)
+        if self.predict_from == "features":
+            return namespace(X).argmax(X, axis=1)
+        return self._of_parts(_largest, X)
 
     def _codes(self, y: Any, X: Array) -> Array:
         codes = encode_labels(y, self.classes_)
@@ -165,18 +160,27 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         return as_like(codes, X)
 
 
-def _same(joint: Array) -> Array:
-    return joint
+def _joint(own: Array, shared: Array) -> Array:
+    own += shared
+    return own
 
 
-def _log_softmax(joint: Array) -> Array:
-    joint -= log_sum_exp(joint)
-    return joint
+def _largest(own: Array, _shared: Array) -> Array:
+    return namespace(own).argmax(own, axis=1)
 
 
-def _softmax(joint: Array) -> Array:
-    xp = namespace(joint)
-    joint -= xp.max(joint, axis=1, keepdims=True)
-    joint = np.exp(joint, out=joint) if xp is np else xp.exp(joint)
-    joint /= xp.sum(joint, axis=1, keepdims=True)
-    return joint
+def _log_posterior(own: Array, _shared: Array) -> Array:
+    own -= log_sum_exp(own)
+    return own
+
+
+def _posterior(own: Array, _shared: Array) -> Array:
+    xp = namespace(own)
+    own -= xp.max(own, axis=1, keepdims=True)
+    own = np.exp(own, out=own) if xp is np else xp.exp(own)
+    own /= xp.sum(own, axis=1, keepdims=True)
+    return own
+
+
+def _largest_posterior(own: Array, shared: Array) -> Array:
+    return namespace(own).max(_posterior(own, shared), axis=1)

@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from sklearn_densconf._array import Array
+from sklearn_densconf._array import Array, namespace
 from sklearn_densconf._posterior import PosteriorMixin
 from sklearn_densconf._validation import (
     check_features,
@@ -65,5 +65,6 @@ class SoftmaxClassifier(PosteriorMixin):
         check_one_feature_per_class("softmax", X.shape[1], self._n_classes)
         return self
 
-    def _joint_log_proba(self, X: Array) -> Array:
-        return X + 0.0  # a copy: it is normalised in place
+    def _joint_parts(self, X: Array) -> tuple[Array, Array]:
+        own = X + 0.0  # a copy: it is normalised in place
+        return own, namespace(X).zeros_like(own[:, :1])

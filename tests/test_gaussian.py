@@ -168,7 +168,7 @@ def test_features_dead_in_one_class_keep_six_digits(dead):
 def test_the_background_is_broader_than_every_class_in_every_direction(covariance_type):
     X, codes = _sample()
     gaussians, moments, covariance = _gaussians(covariance_type, X, codes)
-    wide = _gaussian.broadest(moments, covariance, covariance_type)
+    wide = _gaussian.broadest(moments, covariance, gaussians)
     rng = np.random.default_rng(1)
     rays = rng.normal(size=(500, N_FEATURES))
     far = 1e6 * rays / np.linalg.norm(rays, axis=1, keepdims=True)

@@ -151,11 +151,12 @@ class DensityClassifier(PosteriorMixin):
 
         return rowwise(evidence, len(self.classes_), self._checked(X, "score_samples"))
 
-    def _joint_log_proba(self, X: np.ndarray) -> np.ndarray:
+    def _joint_parts(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         temperature = X.shape[1] if self.temperature == "n_features" else self.temperature
-        tempered = self._log_densities(X) / temperature
-        tempered[np.isneginf(tempered).all(axis=1)] = 0.0  # no evidence: the priors are left
-        return tempered + self._log_prior()
+        own = self._log_densities(X) / temperature
+        nowhere = np.isneginf(own).all(axis=1, keepdims=True)
+        own = np.where(nowhere, 0.0, own) + self._log_prior()  # no evidence: the priors are left
+        return own, np.where(nowhere, -np.inf, 0.0)
 
     def _log_densities(self, X: np.ndarray) -> np.ndarray:
         X = np.clip(X, -FAR, FAR)

@@ -7,7 +7,7 @@ the grand mean first keeps the differences of large numbers accurate.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -104,22 +104,23 @@ def log_density(X: Array, gaussians: Gaussians, scale: float = 1.0) -> Array:
     return result
 
 
-def broadest(moments: Moments, covariance: Array, covariance_type: str) -> Gaussians:
-    """Give the background: one Gaussian broader than every class in every direction.
+def broadest(moments: Moments, covariance: Array, classes: Gaussians) -> Gaussians:
+    """Give the background of classes: one Gaussian broader than each in every direction.
 
     Its mean is the grand mean; its covariance is ``BREADTH`` times the smallest multiple of the
     total covariance (for diagonal types: of each feature's largest variance) that is at least as
     broad as every class.
     """
-    xp = namespace(moments.mean)
-    center = grand_mean(moments)
-    if covariance_type in MATRIX_TYPES:
+    xp, mean = namespace(covariance), classes.center[None, :]
+    if classes.covariance_type in MATRIX_TYPES:
         value = BREADTH * _covering(moments, covariance)
-        return prepare(center[None, :], value, "tied", center)
-    columns = 1 if covariance_type == "spherical" else covariance.shape[-1]
-    largest = xp.max(xp.reshape(covariance, (-1, columns)), axis=0)  # (d,) or (1,)
-    value = BREADTH * xp.maximum(largest, total_variance(moments))
-    return prepare(center[None, :], value, "tied_diag", center)
+        wide = prepare(mean, value, "tied", classes.center)
+    else:
+        columns = 1 if classes.covariance_type == "spherical" else covariance.shape[-1]
+        largest = xp.max(xp.reshape(covariance, (-1, columns)), axis=0)  # (d,) or (1,)
+        value = BREADTH * xp.maximum(largest, total_variance(moments))
+        wide = prepare(mean, value, "tied_diag", classes.center)
+    return replace(wide, limit=classes.limit)  # so that far points are the same for both
 
 
 def _covering(moments: Moments, covariance: Array) -> Array:

@@ -109,12 +109,12 @@ class GaussianScores(PosteriorMixin):
         X = self._checked(X, "typicality")
         gaussians, _ = self._gaussians(X)
 
-        def distance(chunk: Array, codes: Array) -> Array:
-            return pick(_gaussian.squared_distance(chunk, gaussians), codes)
+        def tail(chunk: Array, codes: Array) -> Array:
+            distance = to_numpy(pick(_gaussian.squared_distance(chunk, gaussians), codes))
+            return as_like(chi2.sf(distance, self.n_features_in_), chunk)
 
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        distances = to_numpy(rowwise(distance, self._n_classes, X, codes))
-        return as_like(chi2.sf(distances, self.n_features_in_), X)
+        return rowwise(tail, self._n_classes, X, codes)
 
     @property
     def class_count_(self) -> Array:
@@ -144,18 +144,19 @@ class GaussianScores(PosteriorMixin):
     def _home(self) -> Array:
         return self._moments.mean
 
-    def _joint_log_proba(self, X: Array) -> Array:
+    def _joint_parts(self, X: Array) -> tuple[Array, Array]:
         gaussians, wide = self._gaussians(X)
         d = X.shape[1]
         temperature = d if self.temperature == "n_features" else float(self.temperature)
         scale = d if self.covariance_scale == "n_features" else float(self.covariance_scale)
-        joint = _gaussian.log_density(X, gaussians, scale)
-        joint /= temperature
+        own = _gaussian.log_density(X, gaussians, scale)
+        own /= temperature
+        shared = namespace(X).zeros_like(own[:, :1])
         if wide is not None:
-            background = _gaussian.log_density(X, wide, scale) / temperature  # (n, 1)
-            joint = _mixed(joint, background, self.background)
-        joint += self._log_prior(X)
-        return joint
+            shared = _gaussian.log_density(X, wide, scale) / temperature  # (n, 1)
+            own = _mixed(own - shared, self.background)
+        own += self._log_prior(X)
+        return own, shared
 
     def _gaussians(self, X: Array) -> tuple[Gaussians, Gaussians | None]:
         """Give the Gaussians and the background, where X is; made anew only when they change."""
@@ -178,7 +179,7 @@ class GaussianScores(PosteriorMixin):
         _checks.check_positive(covariance, kind)
         center = _moments.grand_mean(moments)
         gaussians = _gaussian.prepare(moments.mean, covariance, kind, center)
-        wide = _gaussian.broadest(moments, covariance, kind) if self.background > 0 else None
+        wide = _gaussian.broadest(moments, covariance, gaussians) if self.background > 0 else None
         return gaussians, wide
 
     def _covariance(self, moments: Moments) -> Array:
@@ -197,7 +198,8 @@ class GaussianScores(PosteriorMixin):
             return xp.log(xp.where(count > 0, prior, xp.zeros_like(prior)))
 
 
-def _mixed(joint: Array, wide: Array, share: float) -> Array:
-    """Give log((1 - share) exp(joint) + share exp(wide)), neither of which is -inf."""
-    xp = namespace(joint)
-    return xp.logaddexp(joint + math.log1p(-share), wide + math.log(share))
+def _mixed(log_ratio: Array, share: float) -> Array:
+    """Give log((1 - share) exp(log_ratio) + share)."""
+    xp = namespace(log_ratio)
+    log_share = xp.full_like(log_ratio[:, :1], math.log(share))
+    return xp.logaddexp(log_ratio + math.log1p(-share), log_share)
