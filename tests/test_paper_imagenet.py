@@ -177,6 +177,17 @@ def test_different_classes_in_train_and_val_are_refused(
     assert "train has 2 classes, val 2, both 1: remove the folders" in said
 
 
+def test_a_damaged_picture_is_named(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = pictures / "val" / WNIDS[1] / "1.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    words = ["figure1", "--dataset", "imagenet", "--data", pictures, "--out", tmp_path / "out"]
+    assert main([*map(str, words), "--backbone", _toy(tmp_path, 2)]) == 2
+    assert f"cannot decode the picture {damaged}" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
 def test_severities_outside_their_range_are_refused(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

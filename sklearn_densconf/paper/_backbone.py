@@ -96,8 +96,14 @@ class Backbone:
     def crop(self, path: str) -> np.ndarray:
         """Give the pixels that the network sees of a picture file: uint8, (c, height, width)."""
         image = import_optional("PIL.Image", "Reading picture files")
-        with image.open(path) as picture:
-            normalised = self.preprocessing(picture.convert("RGB"))
+        try:
+            with image.open(path) as picture:
+                in_colour = picture.convert("RGB")
+        except OSError as error:
+            raise ValueError(
+                f"cannot decode the picture {path} ({error}): replace it, or remove it"
+            ) from error
+        normalised = self.preprocessing(in_colour)
         black, white = self.black[:, None, None], self.white[:, None, None]
         pixels = (normalised - black) / (white - black) * 255
         return pixels.round().clamp(0, 255).to(torch.uint8).numpy()

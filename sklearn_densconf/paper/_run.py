@@ -61,6 +61,7 @@ def reproduce(settings: Settings, out: Path) -> Path:
         "versions": _versions(),
         "runs": runs,
     }
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix="unfinished-") as folder:
         _write(results, study, Path(folder))
         for path in sorted(Path(folder).iterdir()):
