@@ -110,8 +110,8 @@ def test_the_report_begins_with_what_softmax_is_better_at(run: Path) -> None:
     claim = re.search(r"Softmax is better at [^.]+\.", words)
     assert claim is not None
     assert claim.start() < words.index("Distorted more and more")
-    assert "5795 of 50,000" in words
-    assert "2214 of 50,000" in words
+    assert "5795 (11.6\N{NO-BREAK SPACE}%)" in words
+    assert "2214 (4.4\N{NO-BREAK SPACE}%)" in words
 
 
 def test_the_ids_of_drawings_on_the_page_do_not_clash(run: Path) -> None:

@@ -52,7 +52,7 @@ def clean_table(runs: list[Run]) -> Table:
 
 def attack_table(runs: list[Run]) -> Table:
     """Tell how often each confidence rises under attack, beside the paper's counts: table 1."""
-    header = ["confidence", "rises", "share", "mean, clean", "mean, attacked", "the paper"]
+    header = ["confidence", "rises", "share", "mean, clean", "mean, attacked", "paper, of 50,000"]
     columns = (("rises", ".0f"), ("share", ".1%"), ("clean", ".3f"), ("attacked", ".3f"))
     rows = _rows([run["table1"]["confidences"] for run in runs], columns)
     return Table(header, [[*row, _of_paper(row[0])] for row in rows])
@@ -121,7 +121,9 @@ def _rows(runs: list[Run], columns: Iterable[tuple[str, str]]) -> list[list[str]
 
 def _of_paper(name: str) -> str:
     count = PAPER_RISES.get(name)
-    return "–" if count is None else f"{count} of 50,000 ({count / PAPER_PICTURES:.1%})"
+    return (
+        "–" if count is None else f"{count} ({count / PAPER_PICTURES * 100:.1f}\N{NO-BREAK SPACE}%)"
+    )
 
 
 def _confidence(figure: str, sweep: str, name: str) -> Callable[[Run], list[float]]:

@@ -41,7 +41,7 @@ def attack_text(runs: list[Run]) -> str:
     """Say how the attack went, and why softmax seldom rises under it."""
     attacks = [run["table1"] for run in runs]
     fooled = over_runs((attack["fooled"] for attack in attacks), ".1%")
-    norm = over_runs((attack["norm"] for attack in attacks), ".3g")
+    norm = over_runs((attack["norm"] for attack in attacks), ".2f")
     return (
         f"DeepFool on {attacks[0]['n']:,} pictures fooled {fooled} of them; mean length of the "
         f"change: {norm} (pixels 0–1). A confidence that rises is a failure. {RISES_TEXT}"
