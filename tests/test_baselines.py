@@ -1,0 +1,63 @@
+"""SoftmaxClassifier: the softmax of the logits, and nothing else."""
+
+import numpy as np
+import pytest
+import scipy.special
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+
+from sklearn_densconf import SoftmaxClassifier
+
+
+@pytest.fixture
+def logits():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 200)
+    return 3 * rng.normal(size=(200, 4)) + 2 * np.eye(4)[y], y
+
+
+def test_the_posterior_is_scipys_softmax(logits):
+    X, y = logits
+    softmax = SoftmaxClassifier().fit(X, y)
+    np.testing.assert_allclose(softmax.predict_proba(X), scipy.special.softmax(X, axis=1))
+    np.testing.assert_allclose(softmax.predict_log_proba(X), scipy.special.log_softmax(X, axis=1))
+    np.testing.assert_array_equal(softmax.predict_joint_log_proba(X), X)
+    np.testing.assert_array_equal(softmax.predict(X), X.argmax(axis=1))
+
+
+def test_shifted_logits_have_the_same_posterior(logits):
+    X, y = logits
+    softmax = SoftmaxClassifier().fit(X, y)
+    np.testing.assert_allclose(softmax.predict_proba(X + 1e3), softmax.predict_proba(X), atol=1e-10)
+
+
+def test_confidence_rises_without_bound_when_logits_are_scaled_up(logits):
+    """The paper's Lemma 3.1: what the density confidence is to avoid."""
+    X, y = logits
+    softmax = SoftmaxClassifier().fit(X, y)
+    confidence = [softmax.confidence(scale * X) for scale in (1, 2, 10, 1e3, 1e300)]
+    assert (np.diff(confidence, axis=0) >= 0).all()
+    np.testing.assert_allclose(confidence[-1], 1)
+
+
+def test_labels_are_those_of_the_fit(logits):
+    X, y = logits
+    names = np.array(["ant", "bee", "cat", "dog"])
+    softmax = SoftmaxClassifier().fit(X, names[y])
+    np.testing.assert_array_equal(softmax.predict(X), names[X.argmax(axis=1)])
+    assert softmax.n_features_in_ == 4
+
+
+def test_logits_must_be_as_many_as_classes(logits):
+    X, y = logits
+    message = r"softmax takes one activation a class.*n_features=4 and n_classes=2.*extract the log"
+    with pytest.raises(ValueError, match=message):
+        SoftmaxClassifier().fit(X, y > 1)
+
+
+def test_temperature_scaling_is_scikit_learns(logits):
+    X, y = logits
+    softmax = SoftmaxClassifier().fit(5 * X, y)  # overconfident
+    scaled = CalibratedClassifierCV(FrozenEstimator(softmax), method="temperature").fit(5 * X, y)
+    assert scaled.predict_proba(5 * X).max(axis=1).mean() < softmax.confidence(5 * X).mean()
+    np.testing.assert_array_equal(scaled.predict(5 * X), softmax.predict(5 * X))

@@ -1,0 +1,216 @@
+"""What all classifiers share: laws of the posterior, whatever gives the densities."""
+
+import copy
+import inspect
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from scipy.special import softmax
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
+from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_densconf import DensityClassifier, GaussianDensityClassifier, SoftmaxClassifier
+from sklearn_densconf._posterior import PosteriorMixin
+
+CLASSIFIERS = {
+    "diag": GaussianDensityClassifier(),
+    "full, background, features": GaussianDensityClassifier(
+        "full", background=0.05, predict_from="features"
+    ),
+    "mixture": DensityClassifier(GaussianMixture(2, random_state=0)),
+    "kernel, features": DensityClassifier(KernelDensity(bandwidth=0.5), predict_from="features"),
+    "softmax": SoftmaxClassifier(),
+}
+METHODS = ["predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba", "confidence"]
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Three activations of three classes."""
+    X, y = load_iris(return_X_y=True)
+    return X[:, [0, 1, 3]], np.array(["c", "a", "b"])[y]
+
+
+@pytest.fixture(params=CLASSIFIERS, scope="module")
+def fitted(request, data):
+    return clone(CLASSIFIERS[request.param]).fit(*data)
+
+
+def test_the_forms_of_the_posterior_agree(fitted, data):
+    X, _ = data
+    proba = fitted.predict_proba(X)
+    assert proba.shape == (150, 3)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(fitted.predict_log_proba(X)), proba, rtol=1e-9)
+    joint = fitted.predict_joint_log_proba(X)
+    np.testing.assert_allclose(softmax(joint, axis=1), proba, rtol=1e-9)
+
+
+def test_predict_is_the_largest_posterior_or_the_largest_activation(fitted, data):
+    X, y = data
+    scores = fitted.predict_proba(X) if fitted.predict_from == "posterior" else X
+    expected = np.array(["a", "b", "c"])[scores.argmax(axis=1)]
+    np.testing.assert_array_equal(fitted.predict(X), expected)
+    assert fitted.score(X, y) == (expected == y).mean()
+
+
+def test_confidence_is_the_posterior_of_the_label(fitted, data):
+    X, y = data
+    proba, rows = fitted.predict_proba(X), np.arange(150)
+    predicted = np.searchsorted(fitted.classes_, fitted.predict(X))
+    np.testing.assert_allclose(fitted.confidence(X), proba[rows, predicted], rtol=1e-12)
+    own = np.searchsorted(fitted.classes_, y)
+    np.testing.assert_allclose(fitted.confidence(X, y), proba[rows, own], rtol=1e-12)
+    np.testing.assert_allclose(fitted.confidence(X, pd.Series(y)), proba[rows, own], rtol=1e-12)
+    np.testing.assert_allclose(fitted.confidence(X, list(y)), proba[rows, own], rtol=1e-12)
+
+
+def test_one_row_at_a_time_gives_the_same(fitted, data):
+    X, _ = data
+    singly = np.concatenate([fitted.predict_proba(row[None]) for row in X[::10]])
+    np.testing.assert_allclose(singly, fitted.predict_proba(X)[::10], rtol=1e-9, atol=1e-12)
+
+
+def test_input_is_not_changed(fitted, data):
+    X, y = data
+    before = X.copy()
+    for name in METHODS:
+        getattr(fitted, name)(X)
+    clone(fitted).fit(X, y)
+    np.testing.assert_array_equal(X, before)
+    X.flags.writeable = False  # the results are the same for memory that cannot be written
+    fitted.predict_proba(X)
+    X.flags.writeable = True
+
+
+def test_float32_stays_float32(fitted, data):
+    X = data[0].astype(np.float32)
+    for name in METHODS[1:]:
+        assert getattr(fitted, name)(X).dtype == np.float32
+
+
+def test_feature_names_are_checked_and_no_method_warns_of_them(data):
+    X, y = data
+    X = pd.DataFrame(X, columns=["first", "second", "third"])
+    for classifier in CLASSIFIERS.values():
+        fitted = clone(classifier).fit(X, y)
+        np.testing.assert_array_equal(fitted.feature_names_in_, X.columns)
+        extra = {"score_samples", "mahalanobis", "typicality"} & set(dir(fitted))
+        for name in [*METHODS, *extra]:
+            getattr(fitted, name)(X)
+        with pytest.raises(ValueError, match="feature names should match"):
+            fitted.predict(X[["second", "first", "third"]])
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS.values(), ids=CLASSIFIERS)
+@pytest.mark.parametrize("method", METHODS)
+def test_use_before_fit_is_refused(classifier, method, data):
+    with pytest.raises(NotFittedError, match="is not fitted yet"):
+        getattr(clone(classifier), method)(data[0])
+
+
+def test_copies_give_the_same(fitted, data, tmp_path):
+    X, _ = data
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    for copied in (
+        copy.deepcopy(fitted),
+        pickle.loads(pickle.dumps(fitted)),
+        joblib.load(tmp_path / "model.joblib"),
+    ):
+        np.testing.assert_array_equal(copied.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_a_dumped_pipeline_gives_the_same_in_a_fresh_process(data, tmp_path):
+    X, y = data
+    pipe = make_pipeline(StandardScaler(), GaussianDensityClassifier("full", background=0.1))
+    joblib.dump((pipe.fit(X, y), X), tmp_path / "model.joblib")
+    np.save(tmp_path / "proba.npy", pipe.predict_proba(X))
+    code = (
+        "import joblib, numpy, sys; pipe, X = joblib.load('model.joblib'); "
+        "assert numpy.array_equal(pipe.predict_proba(X), numpy.load('proba.npy')); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_the_state_is_numpy_and_plain_values(data):
+    state = GaussianDensityClassifier(background=0.1).fit(*data).__getstate__()
+    moments = state.pop("_moments")
+    assert {type(value) for value in vars(moments).values()} == {str, np.ndarray}
+    allowed = (str, int, float, type(None), np.ndarray)
+    assert all(isinstance(value, allowed) for value in state.values()), state
+
+
+def test_threads_give_the_serial_result(data):
+    X, y = data
+    pipe = make_pipeline(StandardScaler(), GaussianDensityClassifier("full", background=0.1))
+    serial = pipe.fit(X, y).predict_proba(X)
+    for _ in range(5):
+        loaded = pickle.loads(pickle.dumps(pipe))  # each thread finds nothing prepared
+        with ThreadPoolExecutor(8) as pool:
+            for result in pool.map(loaded.predict_proba, [X] * 16):
+                np.testing.assert_array_equal(result, serial)
+
+
+def test_cross_validation_grid_search_and_calibration_take_the_classifier(data):
+    X, y = data
+    pipe = make_pipeline(StandardScaler(), GaussianDensityClassifier())
+    proba = cross_val_predict(pipe, X, y, method="predict_proba")
+    assert (proba.argmax(axis=1) == np.searchsorted(["a", "b", "c"], y)).mean() > 0.9
+    grid = {
+        "gaussiandensityclassifier__covariance_type": ["diag", "tied", "full"],
+        "gaussiandensityclassifier__temperature": ["n_features", 1.0],
+    }
+    search = GridSearchCV(pipe, grid, cv=3, scoring="neg_log_loss").fit(X, y)
+    alone = GridSearchCV(pipe, grid, cv=3, scoring="neg_log_loss", n_jobs=2).fit(X, y)
+    np.testing.assert_allclose(
+        search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
+    )
+    calibrated = CalibratedClassifierCV(FrozenEstimator(pipe.fit(X, y)), method="temperature")
+    np.testing.assert_allclose(calibrated.fit(X, y).predict_proba(X).sum(axis=1), 1)
+
+
+def test_sample_weights_are_routed(data):
+    X, y = data
+    weight = np.where(np.asarray(y) == "a", 3.0, 1.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        density = GaussianDensityClassifier().set_fit_request(sample_weight=True)
+        density.set_score_request(sample_weight=True)
+        pipe = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), density)
+        result = cross_validate(
+            pipe, X, y, params={"sample_weight": weight}, return_estimator=True, cv=3
+        )
+    assert np.isfinite(result["test_score"]).all()
+    priors = [fold[-1].class_prior_[0] for fold in result["estimator"]]
+    np.testing.assert_allclose(priors, 0.6, atol=0.02)  # 150 of 250
+
+
+def test_the_html_repr_shows_the_parameters():
+    html = make_pipeline(StandardScaler(), GaussianDensityClassifier("tied"))._repr_html_()
+    assert "GaussianDensityClassifier" in html
+    assert "covariance_type" in html
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS.values(), ids=CLASSIFIERS)
+def test_weights_are_keyword_or_third(classifier):
+    assert list(inspect.signature(classifier.fit).parameters) == ["X", "y", "sample_weight"]
+
+
+def test_a_subclass_must_give_its_joint_probabilities():
+    with pytest.raises(NotImplementedError):
+        PosteriorMixin()._joint_parts(np.ones((1, 2)))
