@@ -217,7 +217,7 @@ def loading_elsewhere() -> list[Row]:
         code = f"from tests.benchmarks import gpu; gpu.predict_elsewhere({folder!r})"
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-        error = float(np.abs(np.load(f"{folder}/p.npy") - here).max())
+        error = float(np.abs(np.load(f"{folder}/probabilities.npy") - here).max())
     return [
         Row(
             "pipeline dumped here, loaded without a GPU",
