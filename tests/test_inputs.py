@@ -353,3 +353,18 @@ def test_a_file_that_was_changed_has_another_digest(tmp_path):
     Image.fromarray(GREY[0]).save(path)
     assert before != after
     assert _digests(Pictures([path], Plain(None), None)) == before
+
+
+def test_a_failure_in_a_reading_process_is_not_blamed_on_the_network(files):
+    extractor = FeatureExtractor(
+        Convolutional(), preprocessing=_unreadable, num_workers=2, batch_size=2
+    )
+    extractor.fit(files["grey"][:1])
+    with pytest.raises(RuntimeError, match=r"no disk[\s\S]*while preprocessing sample 1 \("):
+        extractor.transform(files["grey"])
+
+
+def _unreadable(picture):
+    if np.array_equal(np.asarray(picture), GREY[1]):
+        raise RuntimeError("no disk")
+    return Plain(None)(picture)

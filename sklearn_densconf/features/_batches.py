@@ -37,8 +37,8 @@ def batches_on(
     """
     if isinstance(source, Rows):
         on_host = map(source.batch, plan) if device.type == "cpu" else _ahead(source, plan)
-    elif num_workers > 0:
-        on_host = _loaded(source, plan, num_workers)
+    elif num_workers > 0 and len(plan) > 1:  # one batch is read no faster by other processes
+        on_host = _loaded(source, plan, min(num_workers, len(plan)))
     else:
         on_host = _ahead(source, plan)
     return _copied(on_host, device) if device.type == "cuda" else _moved(on_host, device)

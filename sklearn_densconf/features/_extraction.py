@@ -61,18 +61,10 @@ class Extraction:
     def widths(self, source: Source) -> list[int]:
         """Give the number of columns of each layer, from the features of the first sample."""
         first = np.array([0])
-        try:
-            if self.store is None:
-                list(self._computed(source, first))
-            else:
-                self._remember(self.store, source, first, source.digests(first))
-        except OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise ValueError(
-                f"the network refuses samples of shape {source.shape}: {error}. Check input_shape, "
-                "preprocessing and the number of channels"
-            ) from error
+        if self.store is None:
+            list(self._computed(source, first))
+        else:
+            self._remember(self.store, source, first, source.digests(first))
         return self._widths
 
     def features(self, source: Source, width: int) -> np.ndarray:
@@ -135,12 +127,23 @@ class Extraction:
         batches = batches_on(self.device, source, plan, self.num_workers)
         running: tuple[np.ndarray, torch.Tensor] | None = None
         for part, batch in zip(self._with_progress(plan), batches, strict=True):
-            next_one = part, self._forward(batch)
+            next_one = part, self._passed(source, batch)
             if running is not None:
                 yield self._fetched(source, *running)
             running = next_one
         if running is not None:
             yield self._fetched(source, *running)
+
+    def _passed(self, source: Source, batch: torch.Tensor) -> torch.Tensor:
+        try:
+            return self._forward(batch)
+        except RuntimeError as error:
+            if self._widths or isinstance(error, OutOfMemoryError):
+                raise
+            raise ValueError(  # the first batch ever: the network is not made for such samples
+                f"the network refuses samples of shape {source.shape}: {error}. Check input_shape, "
+                "preprocessing and the number of channels"
+            ) from error
 
     def _fetched(self, source: Source, part: np.ndarray, features: torch.Tensor) -> Part:
         self._widths = self._forward.widths
