@@ -238,7 +238,7 @@ def test_a_summary_shows_the_numbers_of_the_results(run: Path, tmp_path: Path) -
     row = rf"\| density \| {np.mean(rises):.0f} ± {np.std(rises, ddof=1):.0f} \|"
     assert re.search(row, text)
     shown = re.findall(r"!\[.+?\]\((.+?)\)", text)
-    assert len(shown) == 3
+    assert len(shown) == 4
     assert all((page.parent / place).stat().st_size < 200_000 for place in shown)
 
 

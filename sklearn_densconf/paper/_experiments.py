@@ -176,17 +176,21 @@ def _at(sweep: Sweep, severity: float, seed: int) -> Distortion:
 
 
 def _choose_pictures(trial: Trial, n: int = 2) -> list[int]:
-    """Give a picture, rightly labelled, of each of ``n`` classes that are far apart."""
+    """Give a typical picture, rightly labelled, of each of ``n`` classes that are far apart."""
     y = trial.study.dataset.test.y
     classes = np.unique(y)
     wanted = classes[np.linspace(0, len(classes) - 1, n + 2).round().astype(int)[1:-1]]
-    return [_first_right(trial, np.flatnonzero(y == label)[:20]) for label in wanted]
+    return [_typical(trial, np.flatnonzero(y == label)[:25]) for label in wanted]
 
 
-def _first_right(trial: Trial, candidates: np.ndarray) -> int:
+def _typical(trial: Trial, candidates: np.ndarray) -> int:
+    """Give the one in the middle of the density confidence, of those that are right."""
     test = trial.study.dataset.test
-    labels = trial.subject.examine(test.read(candidates)).labels
-    return int(candidates[np.argmax(labels == test.y[candidates])])
+    opinions = trial.subject.examine(test.read(candidates))
+    order = np.argsort(opinions.confidences[DENSITY])
+    right = order[opinions.labels[order] == test.y[candidates[order]]]
+    middle = right if len(right) else order
+    return int(candidates[middle[len(middle) // 2]])
 
 
 def _attack(network: Any, fingerprint: str, pixels: np.ndarray) -> tuple[np.ndarray, ...]:  # noqa: ARG001

@@ -22,6 +22,7 @@ from sklearn_densconf.paper._texts import (
     CONFIDENCE_TEXT,
     SCALES_TEXT,
     STRANGERS_TEXT,
+    STRIPS_TEXT,
     attack_text,
     command,
     describe_run,
@@ -97,8 +98,7 @@ def _strips(results: Results, study: Study, name: str) -> str:
         f"{_strip(strip, study, results['runs'][0]['seed'])}</section>"
         for strip in results["runs"][0][name][1:]  # the first is at the top of the page
     )
-    text = "Each picture's confidences; bars are relative to the largest in the row."
-    return f'{_heading(name, "Single pictures", text)}<div class="strips">{cards}</div>'
+    return f'{_heading(name, "Single pictures", STRIPS_TEXT)}<div class="strips">{cards}</div>'
 
 
 def _strip(strip: Results, study: Study, seed: int) -> str:

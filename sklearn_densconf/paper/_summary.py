@@ -13,6 +13,7 @@ from sklearn_densconf.paper._texts import (
     CONFIDENCE_TEXT,
     SCALES_TEXT,
     STRANGERS_TEXT,
+    STRIPS_TEXT,
     attack_text,
     command,
     describe_run,
@@ -83,12 +84,17 @@ def _section(results: Results, source: Path, target: Path) -> str:
     lines = [f"## {name_run(results)}\n", f"{about}\n", f"```console\n{command(results)}\n```\n"]
     lines += _titled(_verdicts(results["runs"]))
     for name, write in _PARTS.items():
-        if name in results["runs"][0]:
+        if name in results["runs"][0] and _is_ours(name, results):
             text, numbers = write(results, name)
             lines += [f"### {_TITLES[name]}\n", f"{text}\n"]
             lines += _drawing(name, name_run(results), source, target)
             lines += _titled(numbers)
     return "\n".join(lines)
+
+
+def _is_ours(name: str, results: Results) -> bool:
+    """Tell whether a part may be published: pictures of the other data sets are not ours."""
+    return name != "figure3" or results["dataset"] == "digits"
 
 
 def _verdicts(runs: list[Results]) -> list[tuple[str, Table]]:
@@ -112,6 +118,10 @@ def _curves(results: Results, name: str) -> Part:
     return CONFIDENCE_TEXT, both
 
 
+def _strips(results: Results, name: str) -> Part:  # noqa: ARG001
+    return STRIPS_TEXT, []
+
+
 def _attacks(results: Results, name: str) -> Part:  # noqa: ARG001
     return attack_text(results["runs"]), [("", tables.attack_table(results["runs"]))]
 
@@ -127,6 +137,7 @@ def _strangers(results: Results, name: str) -> Part:  # noqa: ARG001
 _PARTS: dict[str, Callable[[Results, str], Part]] = {
     "clean": _clean,
     "figure2": _curves,
+    "figure3": _strips,
     "figure4": _curves,
     "table1": _attacks,
     "figure1": _scales,
@@ -135,6 +146,7 @@ _PARTS: dict[str, Callable[[Results, str], Part]] = {
 _TITLES = {
     "clean": "Clean pictures",
     "figure2": "Figure 2: distorted more and more",
+    "figure3": "Figure 3: single pictures",
     "figure4": "Figure 4: distorted more and more",
     "table1": "Table 1: adversarial pictures",
     "figure1": "Figure 1: pixels scaled up",

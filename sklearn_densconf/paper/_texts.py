@@ -19,6 +19,11 @@ CONFIDENCE_TEXT = (
     "AUROC tells errors from right labels, ECE is the expected calibration error, both over all "
     "pictures at all severities."
 )
+STRIPS_TEXT = (
+    "Confidences in pictures chosen by rule: of the first 25 of a class, those rightly labelled, "
+    "the one whose density confidence is in the middle. Bars are relative to the largest in the "
+    "row."
+)
 RISES_TEXT = (
     "DeepFool stops just beyond the border between two classes, where their logits are nearly "
     "equal: the softmax confidence there is close to a half by construction, so it rises only "
@@ -32,8 +37,9 @@ SCALES_TEXT = (
     "fall is log p(z); and with a broad background of 1 % the confidence returns to the prior."
 )
 STRANGERS_TEXT = (
-    "AUROC of telling the held-out pictures (positive) from pictures of another data set. A "
-    "normalised posterior is no score for this; log p(z), the density itself, is."
+    "AUROC of telling the held-out pictures (positive) from pictures of another data set. log p(z) "
+    "is the density itself, before it is normalised over the classes; it alone is bound to fall "
+    "far from all of them."
 )
 
 
