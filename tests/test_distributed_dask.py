@@ -82,6 +82,8 @@ def test_a_killed_worker_costs_what_it_had_under_way(client, shards, tmp_path):
 
 
 def test_a_shard_that_kills_every_worker_ends_the_fit(client):
+    client.wait_for_workers(2)  # with a single one, joblib would run the shards in this process
+
     def deadly():
         os.kill(os.getpid(), signal.SIGKILL)
 
