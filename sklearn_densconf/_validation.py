@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
@@ -53,6 +54,7 @@ def check_labels(y: Any, X: Array) -> Array:
     """Check labels: of a classification, one a sample. Lists become numpy arrays."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None: give the labels")
+    assert_all_finite(y, input_name="y")
     check_classification_targets(y)
     y = column_or_1d(y, warn=True) if namespace(y) is np else y
     if y.shape[0] != X.shape[0]:

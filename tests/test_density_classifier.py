@@ -139,11 +139,19 @@ def test_an_estimator_without_densities_is_refused(data):
         DensityClassifier(LogisticRegression()).fit(*data)
 
 
-def test_weights_that_the_density_cannot_take_are_refused(data):
+def test_weights_that_differ_are_refused_where_the_density_takes_none(data):
     X, y = data
-    message = "sample_weight was given, but GaussianMixture.fit takes none: leave it out"
+    message = "sample_weight differs from sample to sample, but GaussianMixture.fit takes none"
     with pytest.raises(TypeError, match=message):
-        DensityClassifier(GaussianMixture()).fit(X, y, np.ones(150))
+        DensityClassifier(GaussianMixture()).fit(X, y, np.arange(150.0))
+
+
+def test_equal_weights_suit_every_density(data):
+    X, y = data
+    weight = 2.0 * (np.arange(150) % 3 > 0)
+    weighed = DensityClassifier(GaussianMixture(random_state=0)).fit(X, y, weight)
+    kept = DensityClassifier(GaussianMixture(random_state=0)).fit(X[weight > 0], y[weight > 0])
+    np.testing.assert_array_equal(weighed.predict_proba(X), kept.predict_proba(X))
 
 
 def test_a_class_without_weight_is_refused(data):

@@ -101,21 +101,38 @@ def test_shrinkage_is_scikit_learns():
     np.testing.assert_allclose(each, expected)
 
 
-def test_ledoit_wolf_shrinkage_is_of_the_deviations():
-    X, codes = _sample()
-    mean = _moments("full", X, codes).mean
-    deviation = X - mean[codes]
-    assert _covariances.ledoit_wolf(X, codes, mean, "tied") == pytest.approx(
-        ledoit_wolf_shrinkage(deviation, assume_centered=True)
-    )
+def _ledoit_wolf(covariance_type, X, codes, weight=None, n_classes=N_CLASSES):
+    weight = np.ones(len(X)) if weight is None else weight
+    moments = measure(X, codes, weight, n_classes, covariance_type)
+    return _covariances.ledoit_wolf(X, codes, weight, moments)
+
+
+def test_ledoit_wolf_shrinkage_is_scikit_learns():
+    X, codes = _sample(offset=1e5)
+    deviation = X - _moments("tied", X, codes).mean[codes]
+    expected = ledoit_wolf_shrinkage(deviation, assume_centered=True)
+    np.testing.assert_allclose(_ledoit_wolf("tied", X, codes), expected)
     of_class = [ledoit_wolf_shrinkage(X[codes == k]) for k in range(N_CLASSES)]
-    np.testing.assert_allclose(_covariances.ledoit_wolf(X, codes, mean, "full"), of_class)
+    np.testing.assert_allclose(_ledoit_wolf("full", X, codes), of_class)
+    few = np.r_[[np.flatnonzero(codes == k)[:3] for k in range(N_CLASSES)]].ravel()
+    of_class = [ledoit_wolf_shrinkage(X[few][codes[few] == k]) for k in range(N_CLASSES)]
+    np.testing.assert_allclose(_ledoit_wolf("full", X[few], codes[few]), of_class)
 
 
-def test_ledoit_wolf_takes_a_class_of_one_sample_without_a_warning():
+def test_ledoit_wolf_takes_a_weight_for_so_many_copies():
+    X, codes = _sample()
+    copies = np.random.default_rng(1).integers(0, 4, len(X))
+    repeated = np.repeat(np.arange(len(X)), copies)
+    for of_type in ("tied", "full"):
+        weighed = _ledoit_wolf(of_type, X, codes, copies.astype(float))
+        np.testing.assert_allclose(weighed, _ledoit_wolf(of_type, X[repeated], codes[repeated]))
+
+
+def test_ledoit_wolf_of_one_feature_or_one_sample_is_defined():
     X, codes = np.array([[0.0, 1.0], [2.0, 5.0], [1.0, 1.0]]), np.array([0, 1, 1])
-    mean = _moments("full", X, codes, n_classes=2).mean
-    assert _covariances.ledoit_wolf(X, codes, mean, "full")[0] == 0
+    assert np.isfinite(_ledoit_wolf("full", X, codes, n_classes=2)).all()
+    assert np.isfinite(_ledoit_wolf("full", X[:, :1], codes, n_classes=2)).all()
+    assert np.isfinite(_ledoit_wolf("tied", X[:, :1], codes, n_classes=2))
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf_shrinkage
 
-from sklearn_densconf._array import Array, as_like, namespace
+from sklearn_densconf._array import Array, as_like, namespace, rowwise, to_numpy
 from sklearn_densconf.density._moments import Moments, at_least_one, total_variance, within_diagonal
 
 MATRIX_TYPES = ("tied", "full")
@@ -62,19 +61,43 @@ def fill_absent(covariance: Array, count: Array, covariance_type: str) -> Array:
     return xp.where(present, covariance, one)
 
 
-def ledoit_wolf(X: np.ndarray, codes: np.ndarray, mean: np.ndarray, covariance_type: str) -> Any:
-    """Give the shrinkage of Ledoit and Wolf: one for "tied", one for each class for "full"."""
-    deviation = X - mean[codes]  # (n, d)
-    if covariance_type == "tied":
-        return ledoit_wolf_shrinkage(deviation, assume_centered=True)
-    parts = (deviation[codes == k] for k in range(mean.shape[0]))
-    # a single sample deviates by 0 from its mean: there is nothing to shrink
-    return np.array(
-        [
-            ledoit_wolf_shrinkage(part, assume_centered=True) if len(part) > 1 else 0
-            for part in parts
-        ]
+def ledoit_wolf(X: Array, codes: Array, weight: Array, moments: Moments) -> Array:
+    """Give the shrinkage of Ledoit and Wolf: one for "tied", one for each class for "full".
+
+    As scikit-learn's, but with weights: a weight of 2 is two copies. With S the covariance of n
+    samples x about their mean, and m the mean of its diagonal, it is the smaller of 1 and
+    (Σ ‖x‖⁴ / n - ‖S‖²) / n over ‖S - m I‖².
+
+    References
+    ----------
+    O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
+    Journal of Multivariate Analysis 88 (2004), section 3.
+    """
+    xp, count = namespace(moments.mean), moments.count
+    fourth = _fourth_moments(X, codes, weight, moments)
+    if moments.kind == "tied":
+        count, fourth = xp.sum(count), xp.sum(fourth)
+    covariance = _COVARIANCE[moments.kind](moments)
+    squares = xp.sum(covariance**2, axis=(-2, -1))
+    level = xp.mean(xp.linalg.diagonal(covariance), axis=-1)
+    scatter = squares - moments.mean.shape[1] * level**2  # ‖S - m I‖²
+    error = (fourth / count - squares) / count
+    whole = error >= scatter  # as for one feature, or one sample, where both are 0
+    return xp.where(
+        whole, xp.ones_like(error), error / xp.where(whole, xp.ones_like(error), scatter)
     )
+
+
+def _fourth_moments(X: Array, codes: Array, weight: Array, moments: Moments) -> Array:
+    """Give the sum of w ‖x - μ‖⁴ over each class's samples, (k,)."""
+
+    def squared_norms(chunk: Array, codes: Array) -> Array:
+        xp = namespace(chunk)
+        return xp.sum((chunk - xp.take(moments.mean, codes, axis=0)) ** 2, axis=1)
+
+    squared = to_numpy(rowwise(squared_norms, 0, X, codes)).astype(np.float64)
+    sums = np.bincount(to_numpy(codes), to_numpy(weight) * squared**2, len(moments.count))
+    return as_like(sums, X)
 
 
 def _diag(moments: Moments) -> Array:

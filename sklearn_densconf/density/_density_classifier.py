@@ -98,7 +98,7 @@ class DensityClassifier(PosteriorMixin):
             Labels.
         sample_weight : array of shape (n_samples,), default=None
             Weights, at least 0. They count in the priors, and in the densities; the density
-            model's ``fit`` must take them then.
+            model's ``fit`` must take them then, unless all that are not 0 are equal.
 
         Returns
         -------
@@ -112,10 +112,10 @@ class DensityClassifier(PosteriorMixin):
             a class has no weight; ``predict_from="features"`` and the numbers of features and
             classes differ.
         TypeError
-            If the density model lacks ``fit`` or ``score_samples``, or weights are given that its
+            If the density model lacks ``fit`` or ``score_samples``, or weights differ that its
             ``fit`` does not take.
         """
-        self._check_parameters(sample_weight)
+        self._check_parameters()
         X = check_features(self, X, reset=True)
         y = check_labels(y, X)
         weight = check_weight(sample_weight, X)
@@ -125,11 +125,14 @@ class DensityClassifier(PosteriorMixin):
         check_present(self.classes_, self.class_count_)
         priors = check_priors(self.priors, len(self.classes_))
         self.class_prior_ = self.class_count_ / weight.sum() if priors is None else priors
-        self.estimators_ = []
-        for k in range(len(self.classes_)):
-            own = (codes == k) & (weight > 0)
-            given = {} if sample_weight is None else {"sample_weight": weight[own]}
-            self.estimators_.append(clone(self.estimator).fit(X[own], **given))
+        members = [(codes == k) & (weight > 0) for k in range(len(self.classes_))]
+        if (weight == weight.max())[weight > 0].all():
+            self.estimators_ = [clone(self.estimator).fit(X[own]) for own in members]
+        else:
+            self._check_takes_weights()
+            self.estimators_ = [
+                clone(self.estimator).fit(X[own], sample_weight=weight[own]) for own in members
+            ]
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -166,15 +169,18 @@ class DensityClassifier(PosteriorMixin):
         with np.errstate(divide="ignore"):  # a prior of 0 is meant
             return np.log(self.class_prior_)
 
-    def _check_parameters(self, sample_weight: Any) -> None:
+    def _check_parameters(self) -> None:
         check_scale("temperature", self.temperature)
         if missing := [m for m in ("fit", "score_samples") if not hasattr(self.estimator, m)]:
             raise TypeError(
                 f"estimator must have fit and score_samples, got {self.estimator!r} without "
                 f"{missing}: take a density model such as GaussianMixture()"
             )
-        if sample_weight is not None and not has_fit_parameter(self.estimator, "sample_weight"):
+
+    def _check_takes_weights(self) -> None:
+        if not has_fit_parameter(self.estimator, "sample_weight"):
             raise TypeError(
-                f"sample_weight was given, but {type(self.estimator).__name__}.fit takes none: "
-                "leave it out, or take a density model that does, such as KernelDensity()"
+                f"sample_weight differs from sample to sample, but {type(self.estimator).__name__}"
+                ".fit takes none: leave it out, or take a density model that does, such as "
+                "KernelDensity()"
             )

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_densconf._array import Array, to_numpy
+from sklearn_densconf._array import Array, as_like, to_numpy
 from sklearn_densconf._validation import (
     check_features,
     check_labels,
@@ -73,8 +73,8 @@ class GaussianDensityClassifier(GaussianScores):
         Σ, shrunk and smoothed: (n_classes, n_features), (n_classes,), (n_features,),
         (n_features, n_features) or (n_classes, n_features, n_features) for the types in the order
         above. Divided by the number of samples, not that less one.
-    shrinkage_ : float or array of shape (n_classes,)
-        The shrinkage used; only for ``shrinkage="auto"``.
+    shrinkage_ : array of shape () or (n_classes,)
+        The shrinkage used, for "tied" and "full" with ``shrinkage="auto"`` only.
     n_features_in_ : int
         d.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -151,10 +151,11 @@ class GaussianDensityClassifier(GaussianScores):
         weight = check_weight(sample_weight, X)
         self._forget()  # unfitted, should this fail
         self.classes_ = unique_labels(y)
-        moments = self._measure(X, y, weight)
+        codes = encode_labels(y, self.classes_)
+        moments = self._measure(X, codes, weight)
         check_present(self.classes_, moments.count)
-        if self.shrinkage == "auto":
-            self.shrinkage_ = self._ledoit_wolf(X, y, weight, moments.mean)
+        if self.shrinkage == "auto" and self.covariance_type in _covariances.MATRIX_TYPES:
+            self.shrinkage_ = _covariances.ledoit_wolf(X, as_like(codes, X), weight, moments)
         self._moments, self._derived = moments, None
         self._gaussians(X)  # a singular covariance is found here, not in predict
         return self
@@ -189,7 +190,8 @@ class GaussianDensityClassifier(GaussianScores):
         _checks.check_incremental(self, "partial_fit")
         self.classes_ = _checks.check_classes(self, classes, first)
         X = check_features(self, X, reset=first)
-        part = self._measure(X, check_labels(y, X), check_weight(sample_weight, X))
+        codes = encode_labels(check_labels(y, X), self.classes_)
+        part = self._measure(X, codes, check_weight(sample_weight, X))
         self._moments = part if first else self._merged(part)
         self._derived = None
         return self
@@ -261,30 +263,21 @@ class GaussianDensityClassifier(GaussianScores):
         if "_moments" in state:
             state["_moments"] = _moments.as_numpy(self._moments)
             state["_derived"] = None  # made again when it is used
-        if "classes_" in state:
-            state["classes_"] = to_numpy(self.classes_)
-        return state
+        arrays = {"classes_", "shrinkage_"} & set(state)
+        return state | {name: to_numpy(state[name]) for name in arrays}
 
     def _forget(self) -> None:
         if hasattr(self, "_moments"):
             del self._moments
 
-    def _measure(self, X: Array, y: Array, weight: Array) -> Moments:
+    def _measure(self, X: Array, codes: np.ndarray, weight: Array) -> Moments:
         _checks.check_shapes(self, X.shape[1])
-        codes, k = encode_labels(y, self.classes_), self._n_classes
+        kind = _moments.KIND[self.covariance_type]
         with np.errstate(over="ignore", invalid="ignore"):  # said by check_finite
-            moments = _moments.measure(X, codes, weight, k, _moments.KIND[self.covariance_type])
+            moments = _moments.measure(X, codes, weight, self._n_classes, kind)
         _checks.check_finite(moments)
         return moments
 
     def _merged(self, part: Moments) -> Moments:
         _checks.check_kind(self._moments, self.covariance_type)
         return _moments.merge(self._moments, _moments.like(part, self._moments.count))
-
-    def _ledoit_wolf(self, X: Array, y: Array, weight: Array, mean: Array) -> Any:
-        if self.covariance_type not in _covariances.MATRIX_TYPES:
-            return None
-        weighed = to_numpy(weight) > 0
-        codes = encode_labels(y, self.classes_)[weighed]
-        X, mean = to_numpy(X)[weighed], to_numpy(mean)
-        return _covariances.ledoit_wolf(X, codes, mean, self.covariance_type)

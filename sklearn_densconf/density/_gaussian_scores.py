@@ -184,7 +184,9 @@ class GaussianScores(PosteriorMixin):
 
     def _covariance(self, moments: Moments) -> Array:
         _checks.check_kind(moments, self.covariance_type)
-        shrinkage = self.shrinkage_ if self.shrinkage == "auto" else self.shrinkage
+        shrinkage = (
+            getattr(self, "shrinkage_", None) if self.shrinkage == "auto" else self.shrinkage
+        )
         return _covariances.derive(moments, self.covariance_type, self.var_smoothing, shrinkage)
 
     def _prior(self, count: Array) -> Array:

@@ -1,0 +1,101 @@
+"""scikit-learn's own checks, for every classifier, covariance type and label rule.
+
+Where a classifier needs one activation a class it stands behind a small network: the checks vary
+the numbers of features and classes.
+"""
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_densconf import DensityClassifier, GaussianDensityClassifier, SoftmaxClassifier
+
+OF_PIPELINE = "Pipeline changes the `steps` parameter, which it shouldn't."  # scikit-learn's words
+OF_MIXTURE = "GaussianMixture.fit takes no sample_weight."
+EXPECTED = {
+    Pipeline: {
+        "check_estimators_overwrite_params": OF_PIPELINE,
+        "check_dont_overwrite_parameters": OF_PIPELINE,
+    },
+    GaussianMixture: {
+        "check_sample_weight_equivalence_on_dense_data": OF_MIXTURE,
+        "check_sample_weights_not_overwritten": OF_MIXTURE,
+    },
+}
+
+
+class Network(TransformerMixin, BaseEstimator):
+    """One activation a class: logits, or 1 for the predicted class and 0 for the others.
+
+    With the latter both label rules agree, as the checks ask of predict and predict_proba.
+    """
+
+    def __init__(self, decided=False):
+        self.decided = decided
+
+    def fit(self, X, y):
+        X, y = validate_data(self, X, y)
+        self.model_ = LogisticRegression().fit(X, y)
+        return self
+
+    def transform(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        logits = self.model_.decision_function(X)
+        logits = np.c_[-logits, logits] if logits.ndim == 1 else logits
+        return np.eye(logits.shape[1])[logits.argmax(axis=1)] if self.decided else logits
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+def _expected_failures(estimator):
+    return EXPECTED.get(type(getattr(estimator, "estimator", estimator)), {})
+
+
+@parametrize_with_checks(
+    [
+        GaussianDensityClassifier("diag"),
+        GaussianDensityClassifier("spherical"),
+        GaussianDensityClassifier("tied_diag"),
+        GaussianDensityClassifier("tied"),
+        GaussianDensityClassifier("full"),
+        GaussianDensityClassifier("diag", temperature=1.0, background=0.1, priors="uniform"),
+        GaussianDensityClassifier("tied", temperature=2.0, covariance_scale="n_features"),
+        # scikit-learn refuses the default initialisation under array API dispatch
+        DensityClassifier(GaussianMixture(init_params="random_from_data", random_state=0)),
+        DensityClassifier(KernelDensity()),
+        make_pipeline(Network(), SoftmaxClassifier()),
+        *(
+            make_pipeline(
+                Network(decided=True), GaussianDensityClassifier(of_type, predict_from="features")
+            )
+            for of_type in ("diag", "spherical", "tied_diag", "tied", "full")
+        ),
+        make_pipeline(
+            Network(decided=True), DensityClassifier(KernelDensity(), predict_from="features")
+        ),
+    ],
+    expected_failed_checks=_expected_failures,
+    xfail_strict=True,
+)
+def test_scikit_learns_check(estimator, check):
+    check(estimator)
+
+
+def test_the_network_of_these_checks_gives_one_activation_a_class():
+    X, y = np.random.default_rng(0).normal(size=(60, 5)), np.arange(60) % 3
+    for n_classes in (2, 3):
+        kept = y < n_classes
+        pipe = make_pipeline(Network(), SoftmaxClassifier()).fit(X[kept], y[kept])
+        assert pipe[-1].n_features_in_ == n_classes
+    with pytest.raises(ValueError, match="n_features=5 and n_classes=3"):
+        SoftmaxClassifier().fit(X, y)
