@@ -4,6 +4,8 @@ The module of scikit-learn is imported, its ``GaussianNB`` replaced by a subclas
 GaussianNB's parameters and attributes, and its tests called.
 """
 
+import inspect
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -14,6 +16,7 @@ from sklearn_densconf import GaussianDensityClassifier
 from sklearn_densconf._array import namespace
 
 EXCLUDED = {"test_gnb_check_update_with_no_data": "of the private GaussianNB._update_mean_variance"}
+FIXTURES = {"global_random_seed": 42, "global_dtype": np.float64}  # of scikit-learn's conftest
 PARAMETRISED = ["test_NB_partial_fit_no_first_classes", "test_predict_joint_proba"]
 
 
@@ -47,16 +50,6 @@ def _ours_in_place_of_theirs(monkeypatch):
     monkeypatch.setattr(theirs, "GaussianNB", GaussianNB)
 
 
-@pytest.fixture
-def global_random_seed():
-    return 42
-
-
-@pytest.fixture(params=[np.float32, np.float64])
-def global_dtype(request):
-    return request.param
-
-
 def _own_tests():
     """Their tests of GaussianNB alone, bar the excluded and the parametrised."""
     names = [name for name in vars(theirs) if name.startswith("test_gnb")]
@@ -69,15 +62,18 @@ def test_the_tests_of_scikit_learn_are_found():
 
 
 @pytest.mark.parametrize("name", _own_tests())
-def test_theirs_passes(name, request):
+def test_theirs_passes(name):
     test = getattr(theirs, name)
-    arguments = test.__code__.co_varnames[: test.__code__.co_argcount]
-    test(*(request.getfixturevalue(argument) for argument in arguments))
+    test(**{argument: FIXTURES[argument] for argument in inspect.signature(test).parameters})
+
+
+def test_theirs_of_partial_fit_passes_for_float32():
+    theirs.test_gnb_partial_fit(np.float32)
 
 
 @pytest.mark.parametrize("name", PARAMETRISED)
-def test_theirs_of_all_naive_bayes_passes(name, global_random_seed):
-    getattr(theirs, name)(GaussianNB, global_random_seed)
+def test_theirs_of_all_naive_bayes_passes(name):
+    getattr(theirs, name)(GaussianNB, FIXTURES["global_random_seed"])
 
 
 def test_theirs_of_the_categorical_tag_passes():

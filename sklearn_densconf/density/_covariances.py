@@ -96,7 +96,7 @@ def _fourth_moments(X: Array, codes: Array, weight: Array, moments: Moments) -> 
         return xp.sum((chunk - xp.take(moments.mean, codes, axis=0)) ** 2, axis=1)
 
     squared = to_numpy(rowwise(squared_norms, 0, X, codes)).astype(np.float64)
-    sums = np.bincount(to_numpy(codes), to_numpy(weight) * squared**2, len(moments.count))
+    sums = np.bincount(to_numpy(codes), to_numpy(weight) * squared**2, moments.count.shape[0])
     return as_like(sums, X)
 
 
