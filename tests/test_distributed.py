@@ -1,17 +1,20 @@
 """Shards: whole = parts, on any backend; what is killed goes on where it was."""
 
 import os
+import py_compile
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.parallel import ThreadingBackend
 from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import load_digits
@@ -86,6 +89,16 @@ def test_fit_in_shards_is_the_fit_on_all_samples(backend, covariance_type):
     with joblib.parallel_config(backend, n_jobs=2):
         fitted = distributed.fit(density, cut(5, X, Y, weight), CLASSES)
     assert_same_density(fitted, density.fit(X, Y, weight))
+
+
+def test_a_backend_that_gives_all_results_in_the_end_will_do():
+    class AllAtOnce(ThreadingBackend):
+        supports_return_generator = False
+
+    joblib.register_parallel_backend("all at once", AllAtOnce)
+    with joblib.parallel_config("all at once", n_jobs=2):
+        fitted = distributed.fit(GaussianDensityClassifier(), cut(5, X, Y), CLASSES)
+    assert_same_density(fitted, DENSITY)
 
 
 def test_fit_runs_pictures_through_the_pipeline_in_the_workers(pipeline, pictures):
@@ -298,3 +311,8 @@ def test_a_density_that_cannot_be_merged_is_refused(model):
     message = f"{type(model).__name__} has no fit_batches and no merge, so it cannot be fitted in"
     with pytest.raises(TypeError, match=message):
         distributed.fit(model, [(X, Y)], CLASSES)
+
+
+def test_the_recipe_for_ray_compiles(tmp_path):
+    recipe = Path(__file__).parents[1] / "docs" / "examples" / "ray_recipe.py"
+    py_compile.compile(str(recipe), str(tmp_path / "compiled"), doraise=True)

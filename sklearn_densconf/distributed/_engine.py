@@ -75,9 +75,8 @@ def _persistently(
     deaths = 0  # in a row
     while True:
         calls = (joblib.delayed(_call)(task, home, *item) for item in _given_out(waiting, fresh))
-        parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
         try:
-            for index, result in parallel(calls):
+            for index, result in _parallel(n_jobs)(calls):
                 del waiting[index]
                 deaths = 0
                 yield result
@@ -91,6 +90,13 @@ def _persistently(
                 RuntimeWarning,
                 stacklevel=4,
             )
+
+
+def _parallel(n_jobs: int | None) -> joblib.Parallel:
+    try:
+        return joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
+    except ValueError:  # "multiprocessing" and Ray's backend give nothing before all is done
+        return joblib.Parallel(n_jobs, batch_size=1)
 
 
 def _given_out(waiting: dict[int, Any], fresh: Iterator[tuple[int, Any]]) -> Iterator[Any]:
