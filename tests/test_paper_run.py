@@ -253,10 +253,15 @@ def test_a_summary_of_something_else_is_refused(
     assert not (tmp_path / "page.md").exists()
 
 
-@pytest.mark.slow
-def test_strangers_are_found_by_the_density_itself(data_folder: Path, tmp_path: Path) -> None:
-    folder = str(data_folder / "fashion_mnist")
-    assert main(["figure1", *QUICK, "--strangers", folder, "--out", str(tmp_path)]) == 0
-    auroc = _results(tmp_path)["runs"][0]["strangers"]["log p(z)"]["auroc"]
-    assert 0.5 < auroc <= 1
-    assert "Pictures of another data set" in (tmp_path / "report.html").read_text(encoding="utf-8")
+def test_mnist_is_read_and_strangers_are_found_by_the_density_itself(
+    mnist_folder: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    where = ["--data", str(mnist_folder), "--strangers", str(data_folder / "fashion_mnist")]
+    arguments = ["figure1", "--dataset", "mnist", "--quick", *where, "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    results = _results(tmp_path)
+    assert (results["n_classes"], results["n_train"], results["n_test"]) == (10, 200, 50)
+    assert 0.5 < results["runs"][0]["strangers"]["log p(z)"]["auroc"] <= 1
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "LeNet-5 on MNIST · 10 classes" in page
+    assert "Pictures of another data set" in page
