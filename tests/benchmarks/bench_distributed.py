@@ -30,8 +30,8 @@ N_CLASSES = 100
 
 
 def _features_from_paths() -> Pair:
-    paths = _pictures()[0]
-    extractor = _extractor().fit(paths)
+    paths = pictures()[0]
+    extractor = mobilenet().fit(paths)
 
     def features() -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
@@ -42,12 +42,10 @@ def _features_from_paths() -> Pair:
 
 
 def _fit_on_pictures() -> Pair:
-    paths, y = _pictures()
+    paths, y = pictures()
     shards = [(paths[part::N_SHARDS], y[part::N_SHARDS]) for part in range(N_SHARDS)]
     return _two_workers_and_one(
-        partial(
-            _fitted, make_pipeline(_extractor(), GaussianDensityClassifier()), shards, range(20)
-        )
+        partial(_fitted, make_pipeline(mobilenet(), GaussianDensityClassifier()), shards, range(20))
     )
 
 
@@ -64,7 +62,8 @@ def _fit_on_files_of_features() -> Pair:
     )
 
 
-def _extractor() -> FeatureExtractor:
+def mobilenet() -> FeatureExtractor:
+    """Give MobileNetV2 with real weights; workers can import it."""
     sys.path.append(str(DATA.parent))  # loky gives it to the workers, which import the network
     net = import_module("imagenet_net")
     return FeatureExtractor(
@@ -72,8 +71,8 @@ def _extractor() -> FeatureExtractor:
     )
 
 
-def _pictures() -> tuple[list[str], np.ndarray]:
-    """Give paths and labels, of all classes."""
+def pictures() -> tuple[list[str], np.ndarray]:
+    """Give paths and labels of pictures of all classes."""
     every = sorted(map(str, (DATA / "imagenet20").glob("*/val/*/*")))
     paths = every[:: len(every) // N_PICTURES][:N_PICTURES]
     return paths, np.unique([Path(path).parent.name for path in paths], return_inverse=True)[1]
