@@ -227,12 +227,12 @@ def test_predict_ends_after_the_whole_process_was_killed(tmp_path):
     folder = tmp_path / "results"
     command = [sys.executable, "-c", textwrap.dedent(script), folder]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while len(list(folder.glob("[0-9]*.npy"))) < 8:
+    while len(list(folder.glob("from-*.npy"))) < 8:
         assert running.poll() is None
         time.sleep(0.01)
     running.kill()
     assert running.wait() == -signal.SIGKILL
-    done = len(list(folder.glob("[0-9]*.npy")))
+    done = len(list(folder.glob("from-*.npy")))
     assert 8 <= done < 90
     second = subprocess.run(command, check=True, capture_output=True, text=True)
     assert len(second.stdout.split()) == 90 - done
@@ -243,11 +243,11 @@ def test_predict_ends_after_the_whole_process_was_killed(tmp_path):
 
 def test_a_finished_run_is_read_from_its_folder(tmp_path):
     first = distributed.predict(DENSITY, X, tmp_path)
-    (tmp_path / "000000000000.npy").touch()  # left by a kill between the last two steps
+    (tmp_path / "from-0.npy").touch()  # left by a kill between the last two steps
     written = (tmp_path / "predict_proba.npy").stat().st_mtime_ns
     np.testing.assert_array_equal(distributed.predict(DENSITY, X, tmp_path), first)
     assert (tmp_path / "predict_proba.npy").stat().st_mtime_ns == written
-    assert not (tmp_path / "000000000000.npy").exists()
+    assert not (tmp_path / "from-0.npy").exists()
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def fit(
     """Fit a density to shards, on many workers: the same as to all samples together.
 
     Each worker runs a shard through the pipeline, batch by batch, and measures its moments; these
-    are merged here as they come. A worker process that dies costs the shards under way, which are
-    run again; Dask runs them again by itself.
+    are merged here as they come, so that the last bits depend on the order. A worker process that
+    dies costs the shards under way, which are run again.
 
     Parameters
     ----------
@@ -40,11 +40,12 @@ def fit(
     shards : iterable of tuple or callable
         ``(X, y)`` or ``(X, y, sample_weight)``, or functions without arguments that give one and
         are called in the worker. Taken one by one, a few ahead of the workers. X is what the first
-        step takes: paths, pictures, or features.
+        step takes (paths, pictures, features) and can be sliced.
     classes : array-like of shape (n_classes,)
         All labels.
     n_jobs : int, default=None
         Workers, -1 for all cores; None is 1 unless ``joblib.parallel_config`` says otherwise.
+        Worker processes of this machine share its cores: each gets cores / n_jobs threads.
     folder : path, default=None
         Folder that all workers see, for the model's file, which is removed in the end; None is this
         machine's for temporary files.

@@ -16,6 +16,8 @@ import numpy as np
 from sklearn_densconf.distributed._engine import UNFINISHED, each
 from sklearn_densconf.distributed._identity import identity
 
+PART = "from-{}.npy"  # by the number of its first sample
+
 
 def predict(
     model: Any,
@@ -82,8 +84,9 @@ def predict(
     samples = joblib.hash(X, coerce_mmap=True)
     about = {"model": identity(model), "X": samples, "method": method, "shard_size": shard_size}
     _claim(home, about)
+    _sweep(home, f"{UNFINISHED}*")  # of a run that was killed
     starts = range(0, len(X), shard_size)
-    parts = [home / f"{start:012}.npy" for start in starts]
+    parts = [home / PART.format(start) for start in starts]
     result = home / f"{method}.npy"
     if not result.exists():
         missing = (
@@ -94,8 +97,8 @@ def predict(
         for _ in each(partial(_write, method=method), model, missing, n_jobs, home):
             pass
         _join(parts, result, len(X))
-    for part in parts:
-        part.unlink(missing_ok=True)
+    _sweep(home, PART.format("*"))
+    _sweep(home, f"{UNFINISHED}*")  # of workers that died
     return np.load(result, mmap_mode="r")
 
 
@@ -118,8 +121,6 @@ def _claim(home: Path, about: dict[str, Any]) -> None:
             f"{home} has results of another run, with another {' and another '.join(differing)}: "
             "give another folder, or delete this one"
         )
-    for leftover in home.glob(f"{UNFINISHED}*"):  # of a run that was killed
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def _join(parts: list[Path], result: Path, n_samples: int) -> None:
@@ -134,6 +135,11 @@ def _join(parts: list[Path], result: Path, n_samples: int) -> None:
             joined[start : start + len(rows)] = rows
             start += len(rows)
         joined.flush()
+
+
+def _sweep(home: Path, pattern: str) -> None:
+    for path in home.glob(pattern):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextmanager
