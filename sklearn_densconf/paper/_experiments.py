@@ -17,6 +17,7 @@ from sklearn_densconf.paper._confidences import (
     OWN_LABEL,
     Opinions,
     Subject,
+    batch_size_for,
 )
 from sklearn_densconf.paper._data import Pictures, scale_to_unit
 from sklearn_densconf.paper._measures import (
@@ -34,7 +35,6 @@ Measured = dict[str, Any]
 Distortion = Callable[[np.ndarray], np.ndarray]
 
 SCALES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-_VALUES_AT_ONCE = 2**22  # input values in one batch of an attack, which holds all activations
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def strip_pixels(strip: Measured, study: Study, seed: int) -> np.ndarray:
 def attack_network(trial: Trial) -> Measured:
     """Table 1: how often confidence rises from a clean to an adversarial picture (DeepFool)."""
     subject, pictures = trial.subject, trial.study.attacked
-    at_once = max(1, min(500, _VALUES_AT_ONCE // pictures.read(np.arange(1)).size))
+    at_once = 2 * batch_size_for(pictures.read(np.arange(1)))
     attack = trial.memory.cache(_attack, ignore=["network"], verbose=0)
     network = subject.extractor.backbone_
     chunks, n_chunks = replace(pictures, chunk=at_once).chunks(), -(-len(pictures) // at_once)
@@ -195,8 +195,9 @@ def _typical(trial: Trial, candidates: np.ndarray) -> int:
 
 def _attack(network: Any, fingerprint: str, pixels: np.ndarray) -> tuple[np.ndarray, ...]:  # noqa: ARG001
     """Give logits of the adversarial pictures, norms (pixels 0-1) and success; kept on disk."""
-    result = deepfool(network.network(), pixels, bounds=(0, 1), batch_size=len(pixels))
-    z = FeatureExtractor(network).fit_transform(result.adversarial)
+    size = batch_size_for(pixels)
+    result = deepfool(network.network(), pixels, bounds=(0, 1), batch_size=size)
+    z = FeatureExtractor(network, batch_size=size).fit_transform(result.adversarial)
     return z, result.norms, result.success
 
 
