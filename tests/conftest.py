@@ -34,7 +34,7 @@ _repair_torchvision()
 def _data_folder() -> Path | None:
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("DENSCONF_DATA") or default)
-    return folder if folder.is_dir() else None
+    return folder.resolve() if folder.is_dir() else None  # links to it must hold elsewhere
 
 
 @pytest.fixture(scope="session")
