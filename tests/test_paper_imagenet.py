@@ -95,6 +95,7 @@ def test_a_handful_of_real_pictures_gives_every_figure(
     arguments += ["--backbone", _real(data_folder), "--attacked", "2"]
     assert main(["all", *arguments, "--out", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert results["settings"]["backbone"] == "imagenet_net.py:mobilenet_v2"
     assert (results["n_classes"], results["n_train"], results["n_test"]) == (3, 12, 6)
     measured = results["runs"][0]
     assert measured["clean"]["accuracy"][0] >= 5 / 6

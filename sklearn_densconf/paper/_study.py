@@ -1,5 +1,6 @@
 """What is studied: a data set, a network for it, and how it is distorted. All input is checked."""
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -72,8 +73,9 @@ class Settings:
     strangers: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Give the settings as numbers and strings; of folders their names only."""
-        return {k: v.name if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        """Give the settings as numbers and strings; of folders and files their names only."""
+        plain = {k: v.name if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        return plain | {"backbone": re.sub(r"^.*[/\\](?=[^/\\]+\.py:)", "", self.backbone)}
 
 
 @dataclass(frozen=True)
