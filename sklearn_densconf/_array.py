@@ -76,15 +76,16 @@ def pick(values: Array, codes: Array) -> Array:
     return namespace(values).take_along_axis(values, codes[:, None], axis=1)[:, 0]
 
 
-def rowwise(function: Callable[..., Array], width: int, X: Array, *others: Array) -> Array:
+def map_rows(function: Callable[..., Array], width: int, X: Array, *others: Array) -> Array:
     """Apply a function to chunks of rows, in float64; only the result grows with the rows.
 
     Parameters
     ----------
     function : callable
-        From a float64 chunk (m, d), and the same rows of the others, to m rows of the result.
+        From ``(chunk, memory, *others)`` to m rows of the result. The chunk (m, d) is a float64
+        copy, the memory (m, width) float64 numbers of no meaning: the function may use up both.
     width : int
-        Number of columns of what the function computes on the way: it sets the chunk.
+        Number of columns of the memory.
     X : array of shape (n, d)
         The rows.
     *others : array of shape (n, ...)
@@ -95,16 +96,55 @@ def rowwise(function: Callable[..., Array], width: int, X: Array, *others: Array
     array of shape (n, ...)
         Real numbers as float32 for float32 rows, else as float64; integers as they are.
     """
-    xp, n, result = namespace(X), X.shape[0], None
-    for part in chunks(n, 8 * (X.shape[1] + 2 * width), CHUNK_BYTES):
-        values = function(float64(X[part, ...]), *(other[part, ...] for other in others))
-        if X.dtype == xp.float32 and values.dtype == xp.float64:
-            with np.errstate(over="ignore"):  # infinite where float32 has no such number
-                values = xp.astype(values, xp.float32)
-        if values.shape[0] == n:
-            return values
+    result = None
+    for part, chunk, memory in _worked(X, width):
+        values = function(chunk, memory, *(other[part, ...] for other in others))
         if result is None:
-            shape = (n, *values.shape[1:])
-            result = xp.empty(shape, dtype=values.dtype, device=device_of(X))
-        result[part, ...] = values
+            shape = (X.shape[0], *values.shape[1:])
+            result = _empty(shape, X, _narrowed(values[:0, ...], X).dtype)
+        result[part, ...] = _narrowed(values, X)
     return result
+
+
+def fill_rows(write: Callable[[Array, Array], object], width: int, X: Array) -> Array:
+    """Give what ``write(chunk, memory)`` leaves in the memory, (n, width), as `map_rows` would."""
+    xp = namespace(X)
+    as_float32 = X.dtype == xp.float32
+    result = _empty((X.shape[0], width), X, xp.float32 if as_float32 else xp.float64)
+    for part, chunk, memory in _worked(X, width, None if as_float32 else result):
+        write(chunk, memory)
+        if as_float32:
+            result[part, ...] = _narrowed(memory, X)
+    return result
+
+
+def _worked(
+    X: Array, width: int, result: Array | None = None
+) -> Iterator[tuple[slice, Array, Array]]:
+    """Give chunks of rows, a float64 copy of each and memory: a part of the result, if given.
+
+    All chunks share their memory: the system clears new memory, which costs a third of the time
+    of the products of matrices.
+    """
+    n, d = X.shape
+    parts = list(chunks(n, 8 * (d + 2 * width), CHUNK_BYTES))  # what is done needs a second one
+    rows, xp = parts[0].stop, namespace(X)
+    copies = _empty((rows, d), X, xp.float64)
+    memory = _empty((rows, width), X, xp.float64) if result is None else result
+    for part in parts:
+        m = part.stop - part.start
+        copies[:m, ...] = float64(X[part, ...])
+        own = slice(0, m) if result is None else part
+        yield part, copies[:m, ...], memory[own, ...]
+
+
+def _empty(shape: tuple[int, ...], like: Array, dtype: Any) -> Array:
+    return namespace(like).empty(shape, dtype=dtype, device=device_of(like))
+
+
+def _narrowed(values: Array, X: Array) -> Array:
+    xp = namespace(X)
+    if X.dtype != xp.float32 or values.dtype != xp.float64:
+        return values
+    with np.errstate(over="ignore"):  # infinite where float32 has no such number
+        return xp.astype(values, xp.float32)

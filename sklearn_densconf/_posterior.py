@@ -13,10 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_densconf._array import (
     Array,
     as_like,
+    fill_rows,
     log_sum_exp,
+    map_rows,
     namespace,
     pick,
-    rowwise,
     to_numpy,
 )
 from sklearn_densconf._validation import check_features, check_same_namespace, encode_labels
@@ -26,9 +27,10 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
     """Turns joint log-probabilities of samples and classes into everything else.
 
     A subclass has ``classes_``, ``predict_from`` ("posterior" or "features") and, for a chunk of
-    checked samples, ``_joint_parts(X)``: two arrays of float64, (n, k) and (n, 1), whose sum is
-    log p(z | k) + log π_k. What all classes share is apart, so that it does not drown, far away,
-    what they differ in. ``_home``, if not None, is a learned array: X must be where it is.
+    checked samples, ``_write_joint(X, own)``, which writes to ``own`` (n, k), may use up X, and
+    gives what all classes share, (n, 1) or 0.0; the sum of both is log p(z | k) + log π_k. What is
+    shared is apart, so that it does not drown, far away, what the classes differ in. ``_home``, if
+    not None, is a learned array: X must be where it is.
     """
 
     _home: Array = None
@@ -66,7 +68,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Probabilities; each row sums to 1. float32 for float32 input, else float64.
         """
-        return self._of_parts(_posterior, self._checked(X, "predict_proba"))
+        return self._filled(_to_posterior, self._checked(X, "predict_proba"))
 
     def predict_log_proba(self, X: Any) -> Array:
         """Give the logarithm of the posterior.
@@ -81,7 +83,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Logarithms of probabilities, log p(y | z), in nats.
         """
-        return self._of_parts(_log_posterior, self._checked(X, "predict_log_proba"))
+        return self._filled(_to_log_posterior, self._checked(X, "predict_log_proba"))
 
     def predict_joint_log_proba(self, X: Any) -> Array:
         """Give log p(z | y) + log p(y), before it is normalised over the classes.
@@ -96,7 +98,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Joint log-probabilities, in nats; -inf for a class without samples.
         """
-        return self._of_parts(_joint, self._checked(X, "predict_joint_log_proba"))
+        return self._filled(_to_joint, self._checked(X, "predict_joint_log_proba"))
 
     def confidence(self, X: Any, y: Any = None) -> Array:
         """Give the posterior of one label of each sample.
@@ -119,17 +121,24 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
             If ``y`` has a label that is not in ``classes_``, or another number of samples.
         """
 
-        def of_labels(chunk: Array, codes: Array) -> Array:
-            return pick(_posterior(*self._joint_parts(chunk)), codes)
+        def of_predicted(chunk: Array, own: Array) -> Array:
+            return namespace(own).max(self._posterior(chunk, own), axis=1)
+
+        def of_labels(chunk: Array, own: Array, codes: Array) -> Array:
+            return pick(self._posterior(chunk, own), codes)
 
         X = self._checked(X, "confidence")
         if y is None and self.predict_from == "posterior":
-            return self._of_parts(_largest_posterior, X)
+            return map_rows(of_predicted, self._n_classes, X)
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        return rowwise(of_labels, self._n_classes, X, codes)
+        return map_rows(of_labels, self._n_classes, X, codes)
 
-    def _joint_parts(self, X: Array) -> tuple[Array, Array]:
+    def _write_joint(self, X: Array, own: Array) -> Array | float:
         raise NotImplementedError
+
+    def _posterior(self, X: Array, own: Array) -> Array:
+        _to_posterior(own, self._write_joint(X, own))
+        return own
 
     @property
     def _n_classes(self) -> int:
@@ -142,16 +151,20 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
             check_same_namespace(X, self._home, f"{type(self).__name__}.{method}()")
         return X
 
-    def _of_parts(self, function: Callable[[Array, Array], Array], X: Array) -> Array:
-        def of_chunk(chunk: Array) -> Array:
-            return function(*self._joint_parts(chunk))
+    def _filled(self, normalise: Callable[[Array, Array | float], None], X: Array) -> Array:
+        def write(chunk: Array, own: Array) -> None:
+            normalise(own, self._write_joint(chunk, own))
 
-        return rowwise(of_chunk, self._n_classes, X)
+        return fill_rows(write, self._n_classes, X)
 
     def _predicted_codes(self, X: Array) -> Array:
+        def largest(chunk: Array, own: Array) -> Array:
+            self._write_joint(chunk, own)
+            return namespace(own).argmax(own, axis=1)
+
         if self.predict_from == "features":
             return namespace(X).argmax(X, axis=1)
-        return self._of_parts(_largest, X)
+        return map_rows(largest, self._n_classes, X)
 
     def _codes(self, y: Any, X: Array) -> Array:
         codes = encode_labels(y, self.classes_)
@@ -160,27 +173,21 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         return as_like(codes, X)
 
 
-def _joint(own: Array, shared: Array) -> Array:
+def _to_joint(own: Array, shared: Array | float) -> None:
     own += shared
-    return own
 
 
-def _largest(own: Array, _shared: Array) -> Array:
-    return namespace(own).argmax(own, axis=1)
-
-
-def _log_posterior(own: Array, _shared: Array) -> Array:
+def _to_log_posterior(own: Array, _shared: Array | float) -> None:
     own -= log_sum_exp(own)
-    return own
 
 
-def _posterior(own: Array, _shared: Array) -> Array:
+def _to_posterior(own: Array, _shared: Array | float) -> None:
     xp = namespace(own)
     own -= xp.max(own, axis=1, keepdims=True)
-    own = np.exp(own, out=own) if xp is np else xp.exp(own)
+    if xp is np:
+        np.exp(own, out=own)
+    elif hasattr(own, "exp_"):
+        own.exp_()
+    else:
+        own[...] = xp.exp(own)
     own /= xp.sum(own, axis=1, keepdims=True)
-    return own
-
-
-def _largest_posterior(own: Array, shared: Array) -> Array:
-    return namespace(own).max(_posterior(own, shared), axis=1)

@@ -50,18 +50,20 @@ def check_same_namespace(X: Array, fitted: Array, method: str) -> None:
         )
 
 
-def check_labels(y: Any, X: Array) -> Array:
-    """Check labels: of a classification, one a sample. Lists become numpy arrays."""
+def check_labels(y: Any, X: Array) -> tuple[Array, Array]:
+    """Check labels: of a classification, one a sample. Give them, lists as arrays, and sorted."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None: give the labels")
     assert_all_finite(y, input_name="y")
-    check_classification_targets(y)
     y = column_or_1d(y, warn=True) if namespace(y) is np else y
+    if getattr(y.dtype, "kind", "") not in "biuU":  # whole numbers and strings always are labels
+        check_classification_targets(y)
+    classes = unique_labels(y)
     if y.shape[0] != X.shape[0]:
         raise ValueError(
             f"X and y must have the same number of samples, got {X.shape[0]} and {y.shape[0]}"
         )
-    return y
+    return y, classes
 
 
 def unique_labels(y: Array) -> Array:

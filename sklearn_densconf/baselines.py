@@ -2,13 +2,12 @@
 
 from typing import Any, Self
 
-from sklearn_densconf._array import Array, namespace
+from sklearn_densconf._array import Array
 from sklearn_densconf._posterior import PosteriorMixin
 from sklearn_densconf._validation import (
     check_features,
     check_labels,
     check_one_feature_per_class,
-    unique_labels,
 )
 
 
@@ -61,10 +60,10 @@ class SoftmaxClassifier(PosteriorMixin):
             If the number of features is not that of the classes.
         """
         X = check_features(self, X, reset=True)
-        self.classes_ = unique_labels(check_labels(y, X))
+        self.classes_ = check_labels(y, X)[1]
         check_one_feature_per_class("softmax", X.shape[1], self._n_classes)
         return self
 
-    def _joint_parts(self, X: Array) -> tuple[Array, Array]:
-        own = X + 0.0  # a copy: it is normalised in place
-        return own, namespace(X).zeros_like(own[:, :1])
+    def _write_joint(self, X: Array, own: Array) -> float:
+        own[...] = X
+        return 0.0

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_densconf import GaussianDensityClassifier, SoftmaxClassifier
-from sklearn_densconf._array import as_like, namespace, rowwise, to_numpy
+from sklearn_densconf._array import as_like, fill_rows, map_rows, namespace, to_numpy
 from sklearn_densconf._validation import check_same_namespace
 
 TYPES = ["diag", "spherical", "tied_diag", "tied", "full"]
@@ -168,17 +168,19 @@ def test_without_dispatch_tensors_become_numpy(data):
 
 def test_long_input_is_evaluated_in_chunks(library, monkeypatch):
     Z = library.asarray(np.arange(12.0).reshape(6, 2))
-    monkeypatch.setattr("sklearn_densconf._array.CHUNK_BYTES", 32)
+    monkeypatch.setattr("sklearn_densconf._array.CHUNK_BYTES", 96)
     sizes = []
 
-    def doubled(chunk):
+    def doubled(chunk, memory):
         sizes.append(chunk.shape[0])
-        return chunk * 2
+        memory[...] = chunk * 2
+        chunk *= 0.0  # a copy: it may be used up
+        return memory
 
-    result = rowwise(doubled, 0, Z)
-    assert type(result) is type(Z)
-    assert sizes == [2, 2, 2]
-    np.testing.assert_array_equal(to_numpy(result), 2 * to_numpy(Z))
+    for result in (map_rows(doubled, 2, Z), fill_rows(doubled, 2, Z)):
+        assert type(result) is type(Z)
+        np.testing.assert_array_equal(to_numpy(result), 2 * np.arange(12.0).reshape(6, 2))
+    assert sizes == [2, 2, 2] * 2
 
 
 def test_softmax_of_tensors(library):

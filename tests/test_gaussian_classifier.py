@@ -300,6 +300,8 @@ def test_long_input_is_evaluated_in_chunks_with_the_same_result(monkeypatch):
     methods = (
         "predict",
         "predict_proba",
+        "predict_log_proba",
+        "predict_joint_log_proba",
         "score_samples",
         "mahalanobis",
         "typicality",

@@ -213,4 +213,4 @@ def test_weights_are_keyword_or_third(classifier):
 
 def test_a_subclass_must_give_its_joint_probabilities():
     with pytest.raises(NotImplementedError):
-        PosteriorMixin()._joint_parts(np.ones((1, 2)))
+        PosteriorMixin()._write_joint(np.ones((1, 2)), np.ones((1, 2)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_densconf._array import Array, as_like, namespace, rowwise, to_numpy
+from sklearn_densconf._array import Array, as_like, map_rows, namespace, to_numpy
 from sklearn_densconf.density._moments import Moments, at_least_one, total_variance, within_diagonal
 
 MATRIX_TYPES = ("tied", "full")
@@ -91,11 +91,11 @@ def ledoit_wolf(X: Array, codes: Array, weight: Array, moments: Moments) -> Arra
 def _fourth_moments(X: Array, codes: Array, weight: Array, moments: Moments) -> Array:
     """Give the sum of w ‖x - μ‖⁴ over each class's samples, (k,)."""
 
-    def squared_norms(chunk: Array, codes: Array) -> Array:
+    def squared_norms(chunk: Array, _memory: Array, codes: Array) -> Array:
         xp = namespace(chunk)
         return xp.sum((chunk - xp.take(moments.mean, codes, axis=0)) ** 2, axis=1)
 
-    squared = to_numpy(rowwise(squared_norms, 0, X, codes)).astype(np.float64)
+    squared = to_numpy(map_rows(squared_norms, 0, X, codes)).astype(np.float64)
     sums = np.bincount(to_numpy(codes), to_numpy(weight) * squared**2, moments.count.shape[0])
     return as_like(sums, X)
 

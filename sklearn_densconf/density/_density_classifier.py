@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
-from sklearn_densconf._array import log_sum_exp, rowwise
+from sklearn_densconf._array import log_sum_exp, map_rows
 from sklearn_densconf._posterior import PosteriorMixin
 from sklearn_densconf._validation import (
     check_features,
@@ -16,6 +16,7 @@ from sklearn_densconf._validation import (
     check_priors,
     check_scale,
     check_weight,
+    encode_labels,
 )
 
 FAR = 1e100  # where squares, summed and divided by variances, still are float64
@@ -117,9 +118,9 @@ class DensityClassifier(PosteriorMixin):
         """
         self._check_parameters()
         X = check_features(self, X, reset=True)
-        y = check_labels(y, X)
+        y, self.classes_ = check_labels(y, X)
         weight = check_weight(sample_weight, X)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        codes = encode_labels(y, self.classes_)
         check_label_rule(self.predict_from, X.shape[1], len(self.classes_))
         self.class_count_ = np.bincount(codes, weight)
         check_present(self.classes_, self.class_count_)
@@ -149,21 +150,25 @@ class DensityClassifier(PosteriorMixin):
             Evidence log Σ_k q(z | k) π_k, in nats.
         """
 
-        def evidence(chunk: np.ndarray) -> np.ndarray:
-            return log_sum_exp(self._log_densities(chunk) + self._log_prior())[:, 0]
+        def evidence(chunk: np.ndarray, memory: np.ndarray) -> np.ndarray:
+            self._write_log_densities(chunk, memory)
+            memory += self._log_prior()
+            return log_sum_exp(memory)[:, 0]
 
-        return rowwise(evidence, len(self.classes_), self._checked(X, "score_samples"))
+        return map_rows(evidence, len(self.classes_), self._checked(X, "score_samples"))
 
-    def _joint_parts(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        temperature = X.shape[1] if self.temperature == "n_features" else self.temperature
-        own = self._log_densities(X) / temperature
-        nowhere = np.isneginf(own).all(axis=1, keepdims=True)
-        own = np.where(nowhere, 0.0, own) + self._log_prior()  # no evidence: the priors are left
-        return own, np.where(nowhere, -np.inf, 0.0)
+    def _write_joint(self, X: np.ndarray, own: np.ndarray) -> np.ndarray:
+        self._write_log_densities(X, own)
+        own /= X.shape[1] if self.temperature == "n_features" else self.temperature
+        nowhere = np.isneginf(own).all(axis=1)
+        own[nowhere] = 0.0  # no evidence: the priors are left
+        own += self._log_prior()
+        return np.where(nowhere, -np.inf, 0.0)[:, None]
 
-    def _log_densities(self, X: np.ndarray) -> np.ndarray:
+    def _write_log_densities(self, X: np.ndarray, out: np.ndarray) -> None:
         X = np.clip(X, -FAR, FAR)
-        return np.stack([model.score_samples(X) for model in self.estimators_], axis=1)
+        for k, model in enumerate(self.estimators_):
+            out[:, k] = model.score_samples(X)
 
     def _log_prior(self) -> np.ndarray:
         with np.errstate(divide="ignore"):  # a prior of 0 is meant

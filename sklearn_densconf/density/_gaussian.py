@@ -29,10 +29,10 @@ Terms = tuple[Array, Array, Array, Array, Array]  # as in Gaussians, from quadra
 class Gaussians:
     """Gaussians of k classes in d dimensions, ready for evaluation.
 
-    The squared distance is that of ``_DISTANCE[covariance_type]``: ``quadratic`` holds precisions,
-    or, for "tied" and "full", inverse Cholesky factors; ``linear`` and ``constant`` belong to it.
-    ``log_determinant`` (k,) is log |Σ_k|. ``limit`` (d,) bounds |x - center| so that the squares
-    of far points stay finite.
+    The squared distance is ``constant`` plus what ``_ADD_DISTANCE[covariance_type]`` makes of
+    ``linear`` and of ``quadratic``: precisions, or, for "tied" and "full", inverse Cholesky
+    factors. ``log_determinant`` (k,) is log |Σ_k|. ``limit`` (d,) bounds |x - center| so that the
+    squares of far points stay finite.
     """
 
     covariance_type: str
@@ -89,19 +89,48 @@ def squared_distance(X: Array, gaussians: Gaussians) -> Array:
     array of shape (n, k), float64
         Squared distances, at least 0.
     """
-    xp = namespace(X)
-    deviation = xp.clip(X - gaussians.center, -gaussians.limit, gaussians.limit)
-    distance = _DISTANCE[gaussians.covariance_type](deviation, gaussians)
-    return xp.clip(distance, 0.0, None)  # rounding of a difference can fall below 0
+    out = _room(X, gaussians)
+    write_squared_distance(out, X + 0.0, gaussians)
+    return out
 
 
 def log_density(X: Array, gaussians: Gaussians, scale: float = 1.0) -> Array:
     """Give log N(x; μ_k, scale Σ_k), in nats, (n, k)."""
-    log_normaliser = gaussians.log_determinant + X.shape[1] * math.log(2 * math.pi * scale)
-    result = squared_distance(X, gaussians)
-    result *= -0.5 / scale
-    result -= 0.5 * log_normaliser
-    return result
+    out = _room(X, gaussians)
+    write_log_density(out, X + 0.0, gaussians, scale=scale)
+    return out
+
+
+def write_squared_distance(out: Array, X: Array, gaussians: Gaussians) -> None:
+    """Write :func:`squared_distance` to ``out``; X is used up."""
+    _write_affine(out, X, gaussians, 1.0, namespace(X).zeros_like(gaussians.constant))
+    _clip(out, 0.0, None)  # rounding of a difference can fall below 0
+
+
+def write_log_density(
+    out: Array,
+    X: Array,
+    gaussians: Gaussians,
+    *,
+    scale: float = 1.0,
+    temperature: float = 1.0,
+    log_prior: Array | float = 0.0,
+) -> None:
+    """Write log N(x; μ_k, scale Σ_k) / temperature + log_prior_k to ``out`` (n, k).
+
+    X is used up.
+    """
+    normaliser = gaussians.log_determinant + X.shape[1] * math.log(2 * math.pi * scale)
+    factor = -0.5 / temperature
+    _write_affine(out, X, gaussians, factor / scale, factor * normaliser + log_prior)
+
+
+def _write_affine(out: Array, X: Array, gaussians: Gaussians, factor: float, offset: Array) -> None:
+    """Write offset_k + factor x squared distance: factor and sums ride on the products."""
+    X -= gaussians.center
+    _clip(X, -gaussians.limit, gaussians.limit)
+    out[...] = offset + factor * gaussians.constant
+    _ADD_DISTANCE[gaussians.covariance_type](out, X, gaussians, factor)
 
 
 def broadest(moments: Moments, covariance: Array, classes: Gaussians) -> Gaussians:
@@ -139,12 +168,13 @@ def _covering(moments: Moments, covariance: Array) -> Array:
 
 def _prepare_diag(mean: Array, covariance: Array) -> Terms:
     xp = namespace(mean)
-    precision = 1 / covariance  # (k, d)
-    weighted = mean * precision
-    constant = xp.sum(mean * weighted, axis=1)
     log_determinant = xp.sum(xp.log(covariance), axis=1)
+    precision = 1 / covariance  # (k, d)
     steepest = xp.sqrt(xp.max(precision, axis=0))
-    return precision.T, -2 * weighted.T, constant, log_determinant, steepest
+    linear = mean * precision
+    constant = xp.sum(mean * linear, axis=1)
+    linear *= -2.0
+    return precision.T, linear.T, constant, log_determinant, steepest
 
 
 def _prepare_spherical(mean: Array, covariance: Array) -> Terms:
@@ -207,32 +237,63 @@ _PREPARE: dict[str, Callable[[Array, Array], Terms]] = {
 }
 
 
-def _distance_diag(deviation: Array, of: Gaussians) -> Array:
-    distance = deviation @ of.linear  # (n, k)
-    distance += of.constant
+def _room(X: Array, gaussians: Gaussians) -> Array:
+    return namespace(X).zeros_like(X[:, :1] + gaussians.constant)
+
+
+def _clip(values: Array, low: Array | float, high: Array | None) -> None:
+    xp = namespace(values)
+    if xp is np:
+        np.clip(values, low, high, out=values)
+    else:
+        values[...] = xp.clip(values, low, high)
+
+
+def _add_product(total: Array, left: Array, right: Array, factor: float) -> None:
+    """Add factor * left @ right, in one pass where the library can.
+
+    Not by scipy's dgemm, which can: it has threads of its own, which wait for numpy's.
+    """
+    if hasattr(total, "addmm_"):
+        total.addmm_(left, right, alpha=factor)
+    else:
+        product = left @ right
+        product *= factor
+        total += product
+
+
+def _add_diag(total: Array, deviation: Array, of: Gaussians, factor: float) -> None:
+    _add_product(total, deviation, of.linear, factor)
     deviation *= deviation
-    distance += deviation @ of.quadratic  # (n, k), or (n, 1) where it is tied
-    return distance
+    _add_product(total, deviation, of.quadratic, factor)
 
 
-def _distance_spherical(deviation: Array, of: Gaussians) -> Array:
-    norm = namespace(deviation).sum(deviation * deviation, axis=1, keepdims=True)
-    return norm * of.quadratic + deviation @ of.linear + of.constant
+def _add_tied_diag(total: Array, deviation: Array, of: Gaussians, factor: float) -> None:
+    _add_product(total, deviation, of.linear, factor)
+    deviation *= deviation
+    total += factor * (deviation @ of.quadratic)  # (n, 1)
 
 
-def _distance_tied(deviation: Array, of: Gaussians) -> Array:
+def _add_spherical(total: Array, deviation: Array, of: Gaussians, factor: float) -> None:
+    _add_product(total, deviation, of.linear, factor)
+    deviation *= deviation
+    norm = namespace(deviation).sum(deviation, axis=1, keepdims=True)
+    _add_product(total, norm, of.quadratic, factor)
+
+
+def _add_tied(total: Array, deviation: Array, of: Gaussians, factor: float) -> None:
     white = _whitened(deviation, of.quadratic)
-    norm = namespace(white).sum(white * white, axis=1, keepdims=True)
-    return white @ of.linear + of.constant + norm
+    _add_product(total, white, of.linear, factor)
+    white *= white
+    total += factor * namespace(white).sum(white, axis=1, keepdims=True)
 
 
-def _distance_full(deviation: Array, of: Gaussians) -> Array:
-    xp = namespace(deviation)
-    columns = []
+def _add_full(total: Array, deviation: Array, of: Gaussians, factor: float) -> None:
     for k in range(of.linear.shape[0]):
-        white = _whitened(deviation, of.quadratic[k, ...]) - of.linear[k, :]
-        columns.append(xp.sum(white * white, axis=1))
-    return xp.stack(columns, axis=1)
+        white = _whitened(deviation, of.quadratic[k, ...])
+        white -= of.linear[k, :]
+        white *= white
+        total[:, k] += factor * namespace(white).sum(white, axis=1)
 
 
 def _whitened(deviation: Array, inverse: Array) -> Array:
@@ -242,10 +303,10 @@ def _whitened(deviation: Array, inverse: Array) -> Array:
     return deviation @ inverse.T
 
 
-_DISTANCE: dict[str, Callable[[Array, Gaussians], Array]] = {
-    "diag": _distance_diag,
-    "spherical": _distance_spherical,
-    "tied_diag": _distance_diag,
-    "tied": _distance_tied,
-    "full": _distance_full,
+_ADD_DISTANCE: dict[str, Callable[[Array, Array, Gaussians, float], None]] = {
+    "diag": _add_diag,
+    "spherical": _add_spherical,
+    "tied_diag": _add_tied_diag,
+    "tied": _add_tied,
+    "full": _add_full,
 }

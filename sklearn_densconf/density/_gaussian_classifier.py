@@ -14,7 +14,6 @@ from sklearn_densconf._validation import (
     check_present,
     check_weight,
     encode_labels,
-    unique_labels,
 )
 from sklearn_densconf.density import _checks, _covariances, _moments
 from sklearn_densconf.density._gaussian_scores import GaussianScores
@@ -147,10 +146,10 @@ class GaussianDensityClassifier(GaussianScores):
         """
         _checks.check_parameters(self)
         X = check_features(self, X, reset=True)
-        y = check_labels(y, X)
+        y, classes = check_labels(y, X)
         weight = check_weight(sample_weight, X)
         self._forget()  # unfitted, should this fail
-        self.classes_ = unique_labels(y)
+        self.classes_ = classes
         codes = encode_labels(y, self.classes_)
         moments = self._measure(X, codes, weight)
         check_present(self.classes_, moments.count)
@@ -190,7 +189,7 @@ class GaussianDensityClassifier(GaussianScores):
         _checks.check_incremental(self, "partial_fit")
         self.classes_ = _checks.check_classes(self, classes, first)
         X = check_features(self, X, reset=first)
-        codes = encode_labels(check_labels(y, X), self.classes_)
+        codes = encode_labels(check_labels(y, X)[0], self.classes_)
         part = self._measure(X, codes, check_weight(sample_weight, X))
         self._moments = part if first else self._merged(part)
         self._derived = None

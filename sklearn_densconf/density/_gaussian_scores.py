@@ -11,10 +11,11 @@ from sklearn_densconf._array import (
     Array,
     as_like,
     device_of,
+    fill_rows,
     log_sum_exp,
+    map_rows,
     namespace,
     pick,
-    rowwise,
     to_numpy,
 )
 from sklearn_densconf._posterior import PosteriorMixin
@@ -64,10 +65,11 @@ class GaussianScores(PosteriorMixin):
         gaussians, _ = self._gaussians(X)
         log_prior = self._log_prior(X)
 
-        def evidence(chunk: Array) -> Array:
-            return log_sum_exp(_gaussian.log_density(chunk, gaussians) + log_prior)[:, 0]
+        def evidence(chunk: Array, memory: Array) -> Array:
+            _gaussian.write_log_density(memory, chunk, gaussians, log_prior=log_prior)
+            return log_sum_exp(memory)[:, 0]
 
-        return rowwise(evidence, self._n_classes, X)
+        return map_rows(evidence, self._n_classes, X)
 
     def mahalanobis(self, X: Any) -> Array:
         """Give the squared Mahalanobis distance to each class.
@@ -85,10 +87,10 @@ class GaussianScores(PosteriorMixin):
         X = self._checked(X, "mahalanobis")
         gaussians, _ = self._gaussians(X)
 
-        def distance(chunk: Array) -> Array:
-            return _gaussian.squared_distance(chunk, gaussians)
+        def write(chunk: Array, memory: Array) -> None:
+            _gaussian.write_squared_distance(memory, chunk, gaussians)
 
-        return rowwise(distance, self._n_classes, X)
+        return fill_rows(write, self._n_classes, X)
 
     def typicality(self, X: Any, y: Any = None) -> Array:
         """Give the fraction of a class that lies farther out than a sample.
@@ -109,12 +111,13 @@ class GaussianScores(PosteriorMixin):
         X = self._checked(X, "typicality")
         gaussians, _ = self._gaussians(X)
 
-        def tail(chunk: Array, codes: Array) -> Array:
-            distance = to_numpy(pick(_gaussian.squared_distance(chunk, gaussians), codes))
+        def tail(chunk: Array, memory: Array, codes: Array) -> Array:
+            _gaussian.write_squared_distance(memory, chunk, gaussians)
+            distance = to_numpy(pick(memory, codes))
             return as_like(chi2.sf(distance, self.n_features_in_), chunk)
 
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        return rowwise(tail, self._n_classes, X, codes)
+        return map_rows(tail, self._n_classes, X, codes)
 
     @property
     def class_count_(self) -> Array:
@@ -144,19 +147,22 @@ class GaussianScores(PosteriorMixin):
     def _home(self) -> Array:
         return self._moments.mean
 
-    def _joint_parts(self, X: Array) -> tuple[Array, Array]:
+    def _write_joint(self, X: Array, own: Array) -> Array | float:
         gaussians, wide = self._gaussians(X)
-        d = X.shape[1]
-        temperature = d if self.temperature == "n_features" else float(self.temperature)
-        scale = d if self.covariance_scale == "n_features" else float(self.covariance_scale)
-        own = _gaussian.log_density(X, gaussians, scale)
-        own /= temperature
+        d, log_prior = X.shape[1], self._log_prior(X)
+        spread = {
+            "temperature": d if self.temperature == "n_features" else float(self.temperature),
+            "scale": d if self.covariance_scale == "n_features" else float(self.covariance_scale),
+        }
+        if wide is None:
+            _gaussian.write_log_density(own, X, gaussians, log_prior=log_prior, **spread)
+            return 0.0
         shared = namespace(X).zeros_like(own[:, :1])
-        if wide is not None:
-            shared = _gaussian.log_density(X, wide, scale) / temperature  # (n, 1)
-            own = _mixed(own - shared, self.background)
-        own += self._log_prior(X)
-        return own, shared
+        _gaussian.write_log_density(shared, X + 0.0, wide, **spread)
+        _gaussian.write_log_density(own, X, gaussians, **spread)
+        own -= shared
+        own[...] = _mixed(own, self.background) + log_prior
+        return shared
 
     def _gaussians(self, X: Array) -> tuple[Gaussians, Gaussians | None]:
         """Give the Gaussians and the background, where X is; made anew only when they change."""
@@ -168,9 +174,11 @@ class GaussianScores(PosteriorMixin):
             namespace(X),
             device_of(X),
         )
-        if self._derived is None or self._derived[0] != made_from:
-            self._derived = made_from, self._prepared(_moments.like(self._moments, X))
-        return self._derived[1]
+        derived = self._derived  # once: another thread may replace it
+        if derived is None or derived[0] != made_from:
+            derived = made_from, self._prepared(_moments.like(self._moments, X))
+            self._derived = derived
+        return derived[1]
 
     def _prepared(self, moments: Moments) -> tuple[Gaussians, Gaussians | None]:
         _checks.check_parameters(self)

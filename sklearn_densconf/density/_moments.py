@@ -98,10 +98,10 @@ def as_numpy(moments: Moments) -> Moments:
 
 def total_variance(moments: Moments) -> Array:
     """Give the variance of each feature over all classes together, (d,)."""
-    xp = namespace(moments.mean)
     deviation = moments.mean - grand_mean(moments)
-    between = xp.sum(_share(moments)[:, None] * deviation**2, axis=0)
-    return within_diagonal(moments) / xp.sum(moments.count) + between
+    deviation *= deviation
+    total = namespace(deviation).sum(moments.count)
+    return within_diagonal(moments) / total + _share(moments) @ deviation
 
 
 def grand_mean(moments: Moments) -> Array:
