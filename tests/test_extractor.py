@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from shutil import which
 
 import numpy as np
 import pytest
@@ -236,3 +237,25 @@ def test_a_network_in_another_type_gets_its_input_in_that_type(network, pictures
     double = FeatureExtractor(network.double()).fit_transform(pictures)
     assert double.dtype == np.float32
     np.testing.assert_allclose(double, wide, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not which("c++"), reason="torch.compile needs a C++ compiler on a CPU")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+def test_a_compiled_network_gives_the_same_features_and_is_compiled_once(network, pictures):
+    eager = FeatureExtractor(network, batch_size=8, device="cpu").fit(pictures)
+    compiled = FeatureExtractor(network, batch_size=8, device="cpu", compile=True).fit(pictures)
+    np.testing.assert_allclose(
+        compiled.transform(pictures), eager.transform(pictures), rtol=1e-5, atol=1e-6
+    )
+    stats = torch._dynamo.utils.counters["stats"]
+    n_graphs = stats["unique_graphs"]
+    assert n_graphs >= 1
+    pickle.loads(pickle.dumps(compiled)).transform(pictures)
+    assert stats["unique_graphs"] == n_graphs
+
+
+def test_a_hidden_layer_is_not_compiled(network, pictures):
+    extractor = FeatureExtractor(network, layer=["hidden", None], compile=True)
+    with pytest.raises(ValueError, match="compile=True gives the network's output only, but layer"):
+        extractor.fit(pictures)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ class Extraction:
         Wanted layers.
     pooling, precision : str
         As in `FeatureExtractor`.
+    compile : bool
+        As in `FeatureExtractor`.
     device : torch.device
         Where to compute.
     batch_size, num_workers, verbose : int
@@ -46,6 +49,7 @@ class Extraction:
     layers: list[str]
     pooling: str
     precision: str
+    compile: bool
     device: torch.device
     batch_size: int
     num_workers: int
@@ -55,7 +59,10 @@ class Extraction:
 
     @cached_property
     def _forward(self) -> Forward:  # nothing is moved to the device where all is remembered
-        tap = Tap(self.backbone.network(self.device), self.layers, self.pooling)
+        network: Any = self.backbone.network(self.device)
+        if self.compile:  # replicas have the same code: torch compiles the first one only
+            network = torch.compile(network)
+        tap = Tap(network, self.layers, self.pooling)
         return Forward(tap, self.backbone.dtype, self.precision)
 
     def widths(self, source: Source) -> list[int]:
