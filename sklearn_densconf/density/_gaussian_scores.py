@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_densconf._array import (
@@ -114,7 +114,7 @@ class GaussianScores(PosteriorMixin):
         def tail(chunk: Array, memory: Array, codes: Array) -> Array:
             _gaussian.write_squared_distance(memory, chunk, gaussians)
             distance = to_numpy(pick(memory, codes))
-            return as_like(chi2.sf(distance, self.n_features_in_), chunk)
+            return as_like(chdtrc(self.n_features_in_, distance), chunk)
 
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
         return map_rows(tail, self._n_classes, X, codes)

@@ -1,8 +1,6 @@
 """DeepFool against foolbox's, on the same network and pictures, with equal norms."""
 
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,9 +9,8 @@ from sklearn_densconf.adversarial import deepfool
 from sklearn_densconf.datasets import load_mnist
 from sklearn_densconf.paper._train import train_lenet5
 from tests.benchmarks._harness import Case, Pair
+from tests.benchmarks._inputs import DATA
 
-DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-DATA = Path(os.environ.get("DENSCONF_DATA") or DEFAULT_DATA)
 N = 1000
 
 

@@ -4,7 +4,6 @@ The one worker is this process, held to one thread, so that it pays for no traff
 same numbers to 1e-9 (checked here).
 """
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,9 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, distributed
 from tests.benchmarks._harness import Case, Pair
+from tests.benchmarks._inputs import DATA
 
-DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-DATA = Path(os.environ.get("DENSCONF_DATA") or DEFAULT_DATA)
 N_SHARDS = 8
 N_PICTURES = 200
 N_CLASSES = 100

@@ -1,12 +1,8 @@
 """The extractor against bare loops: what it adds to the cost of the network."""
 
-import importlib.util
-import os
 import shutil
 import tempfile
 from functools import cache
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,9 +17,8 @@ from sklearn_densconf.datasets import load_mnist
 from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.paper._networks import LeNet5
 from tests.benchmarks._harness import Case, Pair
+from tests.benchmarks._inputs import DATA, imagenet_net
 
-DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-DATA = Path(os.environ.get("DENSCONF_DATA") or DEFAULT_DATA)
 WORKERS = 2
 GRID = {
     "temperature": ["n_features", 1.0, 2.0, 4.0],
@@ -37,7 +32,7 @@ def _lenet_on_mnist() -> Pair:
 
 
 def _mobilenet_on_pictures() -> Pair:
-    return _extractor_and_bare_loop(_imagenet_net().mobilenet_v2(), _tensors(500), batch_size=50)
+    return _extractor_and_bare_loop(imagenet_net().mobilenet_v2(), _tensors(500), batch_size=50)
 
 
 def _extractor_and_bare_loop(network: nn.Module, X: torch.Tensor, batch_size: int) -> Pair:
@@ -49,7 +44,7 @@ def _extractor_and_bare_loop(network: nn.Module, X: torch.Tensor, batch_size: in
 
 
 def _mobilenet_on_paths() -> Pair:
-    net = _imagenet_net()
+    net = imagenet_net()
     network, paths = net.mobilenet_v2(), _paths(1000)
     extractor = FeatureExtractor(
         network, preprocessing=net.preprocess, batch_size=50, num_workers=WORKERS, device="cpu"
@@ -59,12 +54,21 @@ def _mobilenet_on_paths() -> Pair:
 
 
 def _three_layers() -> Pair:
-    network, X = _imagenet_net().mobilenet_v2(), _tensors(500)
+    network, X = imagenet_net().mobilenet_v2(), _tensors(500)
     three, one = (
         FeatureExtractor(network, layer=layer, batch_size=50, device="cpu").fit(X)
         for layer in (["conv_10", "features", None], None)
     )
     return lambda: three.transform(X), lambda: one.transform(X)
+
+
+def _compiled() -> Pair:
+    network, X = imagenet_net().mobilenet_v2(), _tensors(500)
+    compiled, eager = (
+        FeatureExtractor(network, compile=made, batch_size=50, device="cpu").fit(X)
+        for made in (True, False)
+    )
+    return lambda: compiled.transform(X), lambda: eager.transform(X)
 
 
 def _grid_search() -> Pair:
@@ -103,23 +107,13 @@ def _bare_loop(network: nn.Module, batches: Any) -> np.ndarray:
     return torch.cat([network(batch) for batch in batches]).numpy()
 
 
-@cache
-def _imagenet_net() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("imagenet_net", DATA.parent / "imagenet_net.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _paths(n: int) -> list[str]:
     return sorted(map(str, (DATA / "imagenet20").glob("*/val/*/*")))[:n]
 
 
 @cache
 def _tensors(n: int) -> torch.Tensor:
-    return torch.stack([_imagenet_net().preprocess(path) for path in _paths(n)])
+    return torch.stack([imagenet_net().preprocess(path) for path in _paths(n)])
 
 
 CASES = [
@@ -150,6 +144,13 @@ CASES = [
         "MobileNetV2, 500 pictures, batch 50",
         "<= 1.05",
         _three_layers,
+    ),
+    Case(
+        "FeatureExtractor(compile=True), compiled before",
+        "compile=False",
+        "MobileNetV2, 500 pictures, batch 50",
+        ">= 1",
+        _compiled,
     ),
     Case(
         "grid search with the extractor's memory",

@@ -16,10 +16,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cache, partial
-from importlib import import_module
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import joblib
 import numpy as np
@@ -32,6 +30,7 @@ from torch.profiler import ProfilerActivity, profile
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier
 from tests.benchmarks import __main__ as table
 from tests.benchmarks._harness import Case, Pair, Row, measure
+from tests.benchmarks._inputs import torchvision
 
 HAS_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if HAS_GPU else "cpu")
@@ -232,7 +231,7 @@ def loading_elsewhere() -> list[Row]:
 def predict_elsewhere(folder: str) -> None:
     """Load the pipeline, in a process without a GPU, and write its probabilities."""
     assert not HAS_GPU
-    _torchvision()
+    torchvision()
     pipeline, X = joblib.load(f"{folder}/pipeline")
     np.save(f"{folder}/probabilities.npy", pipeline.predict_proba(X))
 
@@ -258,17 +257,7 @@ def _pictures(n: int) -> torch.Tensor:
 
 def _network(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return getattr(_torchvision(), name)(weights=None).eval()
-
-
-@cache
-def _torchvision() -> ModuleType:
-    try:
-        from torchvision import models
-    except RuntimeError:  # on a CPU build of torch
-        import_module("tests.conftest")  # repairs it
-        from torchvision import models
-    return models
+    return getattr(torchvision().models, name)(weights=None).eval()
 
 
 if __name__ == "__main__":
