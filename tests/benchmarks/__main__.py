@@ -19,6 +19,7 @@ import joblib
 import psutil
 
 from tests.benchmarks._harness import Row, measure
+from tests.benchmarks._scaling_page import scaling_page
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parents[1] / "docs"
@@ -66,6 +67,8 @@ def _store(topic: str, rows: list[Row]) -> None:
     stored["topics"] = dict(sorted(stored["topics"].items()))
     path.write_text(json.dumps(stored, indent=1) + "\n")
     (DOCS / "benchmarks.md").write_text(_page(stored))
+    if {"scaling", "distributed"} <= set(stored["topics"]):
+        (DOCS / "scaling.md").write_text(scaling_page(stored["topics"]))
 
 
 def _machine() -> str:

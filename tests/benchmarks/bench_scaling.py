@@ -1,8 +1,8 @@
 """How time and bytes grow with n samples, d features and k classes: what docs/scaling.md quotes.
 
-The figure of a time is the exponent a of time ~ size^a, by least squares on the logarithms: the
-median, smallest and largest of several runs over all sizes. One thread computes, so that the
-constants in the notes are those of one core.
+An exponent is the a of time ~ size^a, by least squares on the logarithms: the median, smallest and
+largest of several runs over all sizes. One thread computes, so that the constants are those of one
+core.
 """
 
 import math
@@ -10,13 +10,17 @@ import pickle
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits
+from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_densconf import GaussianDensityClassifier
 from tests.benchmarks._harness import Row
+from tests.benchmarks._inputs import torchvision
 from tests.benchmarks.bench_distributed import mobilenet, pictures
 
 Size = dict[str, int]
@@ -56,7 +60,7 @@ OPERATIONS: dict[str, tuple[Callable[[Size], Callable[[], object]], Size, str]] 
 
 
 def _growth(operation: str, by: str) -> Callable[[], Row]:
-    prepare, middle, work = OPERATIONS[operation]
+    prepare, middle, _ = OPERATIONS[operation]
 
     def figure() -> Row:
         sizes = [{**middle, by: middle[by] * times // 2} for times in SIZES]
@@ -64,7 +68,6 @@ def _growth(operation: str, by: str) -> Callable[[], Row]:
         grown = np.log([size[by] for size in sizes])
         exponents = [float(np.polyfit(grown, np.log(run), 1)[0]) for run in runs]
         seconds = statistics.median(run[-1] for run in runs)
-        constant = seconds / math.prod(sizes[-1][name] for name in work) * 1e9
         others = ", ".join(f"{name} = {middle[name]:,}" for name in middle if name != by)
         return Row(
             f"exponent of the time of {operation} in {by}",
@@ -73,10 +76,31 @@ def _growth(operation: str, by: str) -> Callable[[], Row]:
             "",
             *_spread(exponents),
             unit="",
-            note=f"at the largest {seconds:.3g} s, {constant:.3g} ns times {' '.join(work)}",
+            note=f"at the largest {seconds:.3g} s",
         )
 
     figure.__name__ = f"{operation}_{by}"
+    return figure
+
+
+def _constant(operation: str) -> Callable[[], Row]:
+    prepare, middle, work = OPERATIONS[operation]
+
+    def figure() -> Row:
+        size = {name: number * SIZES[-1] // 2 for name, number in middle.items()}
+        numbers = math.prod(size[name] for name in work)
+        constants = [seconds / numbers * 1e9 for (seconds,) in _timed([prepare(size)])]
+        sizes = ", ".join(f"{name} = {number:,}" for name, number in size.items())
+        return Row(
+            f"time of {operation} over {' '.join(work)}",
+            "–",
+            f"{sizes}, float32, one core",
+            "",
+            *_spread(constants),
+            unit="ns",
+        )
+
+    figure.__name__ = f"{operation}_constant"
     return figure
 
 
@@ -112,6 +136,25 @@ def pictures_read() -> Row:
     )
 
 
+def bytes_of_a_picture() -> Row:
+    """Mean size of a picture's file."""
+    sizes = [Path(path).stat().st_size for path in pictures()[0]]
+    mean = statistics.mean(sizes)
+    return Row(
+        "bytes of a JPEG picture, mean", "–", f"{len(sizes)} files", "", *[mean] * 3, unit=""
+    )
+
+
+def operations_of_vgg16() -> Row:
+    """Floating-point operations of VGG-16 on one picture, as torch counts them."""
+    with torch.device("meta"):
+        network, picture = torchvision().models.vgg16(weights=None), torch.empty(1, 3, 224, 224)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(picture)
+    count = counter.get_total_flops() / 1e9
+    return Row("operations of VGG-16", "–", "one picture of 224 px", "", *[count] * 3, unit="GFLOP")
+
+
 def _spread(values: list[float]) -> tuple[float, float, float]:
     return statistics.median(values), min(values), max(values)
 
@@ -125,6 +168,9 @@ def _seconds(call: Callable[[], Any]) -> float:
 FIGURES = [
     *(_growth(operation, by) for operation in ("partial_fit", "predict_proba") for by in "ndk"),
     *(_growth("merge", by) for by in "dk"),
+    *map(_constant, OPERATIONS),
     bytes_of_state,
     pictures_read,
+    bytes_of_a_picture,
+    operations_of_vgg16,
 ]
