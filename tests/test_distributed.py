@@ -203,6 +203,13 @@ def test_predict_writes_what_the_model_gives(pipeline, pictures, tmp_path, metho
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", f"{method}.npy"}
 
 
+def test_a_method_that_only_the_last_step_has_is_found(pipeline, pictures, tmp_path):
+    paths, y = pictures
+    fitted = pipeline.fit(paths, y)
+    confidence = distributed.predict(fitted, paths, tmp_path, method="confidence")
+    np.testing.assert_allclose(confidence, fitted.predict_proba(paths).max(axis=1), rtol=1e-6)
+
+
 def test_predict_takes_an_array_and_labels_of_strings(tmp_path):
     density = GaussianDensityClassifier().fit(X, np.array(list("abcdefghij"))[Y])
     got = distributed.predict(density, X, tmp_path, method="predict", shard_size=700)

@@ -3,12 +3,15 @@
 import inspect
 from dataclasses import is_dataclass
 from importlib import import_module
+from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
 from numpydoc.validate import validate
 
-MODULES = ["", ".metrics", ".displays", ".datasets", ".distortions", ".adversarial"]
+MODULES = ["", ".features", ".metrics", ".displays", ".datasets", ".distortions", ".adversarial"]
+MODULES += [".distributed"]
+API = Path(__file__).parents[1] / "docs" / "api.rst"
 # No extended summary, "See Also" or example is asked of a method; quotes and sections are ours.
 IGNORED = {"ES01", "EX01", "SA01", "SA04", "GL01", "GL02", "GL03", "GL07", "RT02", "YD01"}
 
@@ -53,3 +56,10 @@ def _is_record(name):
 def test_every_name_in_all_exists(suffix):
     module = import_module(f"sklearn_densconf{suffix}")
     assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize("suffix", MODULES)
+def test_every_public_name_is_in_the_api_reference(suffix):
+    module = import_module(f"sklearn_densconf{suffix}")
+    listed = {line.strip().rpartition(".")[2] for line in API.read_text().splitlines()}
+    assert {name for name in module.__all__ if callable(getattr(module, name))} <= listed

@@ -6,7 +6,8 @@ import joblib
 import numpy as np
 from sklearn.base import BaseEstimator
 
-_HOW = {"batch_size", "device", "memory", "n_jobs", "num_workers", "verbose"}  # not what is given
+# Parameters that do not change what is given.
+_HOW = {"batch_size", "compile", "device", "memory", "n_jobs", "num_workers", "verbose"}
 
 
 def identity(value: Any) -> str:

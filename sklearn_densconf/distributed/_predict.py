@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from sklearn_densconf.distributed._engine import UNFINISHED, each
 from sklearn_densconf.distributed._identity import identity
@@ -43,7 +44,8 @@ def predict(
     folder : path
         Where the results are written, made if missing; all workers must see it.
     method : str, default="predict_proba"
-        Method of the model that gives one row of numbers a sample, such as "score_samples".
+        Method of the model that gives one row of numbers a sample, such as "score_samples"; of a
+        pipeline any method of its last step, such as "confidence".
     shard_size : int, default=4096
         Samples in one task and one file; memory is needed for that many rows.
     n_jobs : int, default=None
@@ -79,7 +81,7 @@ def predict(
     """
     if len(X) == 0:
         raise ValueError("X is empty: give at least one sample")
-    getattr(model, method)  # a wrong name fails here, not in every worker
+    _bound(model, method)  # a wrong name fails here, not in every worker
     home = Path(folder).resolve()
     samples = joblib.hash(X, coerce_mmap=True)
     about = {"model": identity(model), "X": samples, "method": method, "shard_size": shard_size}
@@ -105,7 +107,15 @@ def predict(
 def _write(model: Any, shard: tuple[Any, Path], method: str) -> None:
     X, path = shard
     with _whole(path) as unfinished:
-        np.save(unfinished, getattr(model, method)(X))
+        np.save(unfinished, _bound(model, method)(X))
+
+
+def _bound(model: Any, method: str) -> Callable[[Any], np.ndarray]:
+    """Give a method; of a pipeline also one that only its last step has."""
+    if not isinstance(model, Pipeline) or hasattr(model, method):
+        return getattr(model, method)
+    last = getattr(model[-1], method)
+    return lambda X: last(model[:-1].transform(X))
 
 
 def _claim(home: Path, about: dict[str, Any]) -> None:

@@ -20,7 +20,6 @@ from sklearn_densconf.paper._study import Study
 from sklearn_densconf.paper._tables import Table
 from sklearn_densconf.paper._texts import (
     CONFIDENCE_TEXT,
-    SCALES_TEXT,
     STRANGERS_TEXT,
     STRIPS_TEXT,
     attack_text,
@@ -29,6 +28,7 @@ from sklearn_densconf.paper._texts import (
     describe_time,
     lead,
     name_run,
+    scales_text,
 )
 
 Results = dict[str, Any]
@@ -139,10 +139,10 @@ def _attacks(results: Results, study: Study, name: str) -> str:  # noqa: ARG001
 
 
 def _scales(results: Results, study: Study, name: str) -> str:  # noqa: ARG001
-    panel = as_svg(draw_scales(results), name)
+    text, panel = scales_text(results["runs"]), as_svg(draw_scales(results), name)
     table = _table(tables.scale_table(results["runs"]))
     return (
-        f"{_heading(name, 'Pixels scaled up', SCALES_TEXT)}"
+        f"{_heading(name, 'Pixels scaled up', text)}"
         f'<div class="grid"><div class="card">{panel}</div><div class="card">{table}</div></div>'
     )
 

@@ -11,7 +11,6 @@ from sklearn_densconf.paper._confidences import DENSITY, SOFTMAX
 from sklearn_densconf.paper._tables import Table
 from sklearn_densconf.paper._texts import (
     CONFIDENCE_TEXT,
-    SCALES_TEXT,
     STRANGERS_TEXT,
     STRIPS_TEXT,
     attack_text,
@@ -19,6 +18,7 @@ from sklearn_densconf.paper._texts import (
     describe_run,
     describe_time,
     name_run,
+    scales_text,
 )
 
 Results = dict[str, Any]
@@ -37,8 +37,8 @@ below, never by hand. Confidences are in the network's own label, arg max z, as 
   covariance_scale="n_features"`);
 - *plain Bayes* (`temperature=1.0`).
 
-Numbers after ± are standard deviations over trainings. One confidence is called better than another
-where it is in every training.
+Numbers after ± are standard deviations over the runs: trainings or, of a pretrained network, draws
+of the noise. One confidence is called better than another where it is in every run.
 """
 
 
@@ -127,7 +127,7 @@ def _attacks(results: Results, name: str) -> Part:  # noqa: ARG001
 
 
 def _scales(results: Results, name: str) -> Part:  # noqa: ARG001
-    return SCALES_TEXT, [("", tables.scale_table(results["runs"]))]
+    return scales_text(results["runs"]), [("", tables.scale_table(results["runs"]))]
 
 
 def _strangers(results: Results, name: str) -> Part:  # noqa: ARG001

@@ -14,7 +14,7 @@ _DEFAULTS = {"backbone": VGG16, "seeds": 1, "weight_decay": WEIGHT_DECAY}
 
 CONFIDENCE_TEXT = (
     "Mean confidence in the network's label, clean pictures = 1, and its accuracy; bands show the "
-    "range over trainings. Kendall's τ is −1 where every step falls; rises are counted in steps; "
+    "range over the runs. Kendall's τ is −1 where every step falls; rises are counted in steps; "
     "left is the confidence at the strongest distortion as a fraction of that at the mildest; "
     "AUROC tells errors from right labels, ECE is the expected calibration error, both over all "
     "pictures at all severities."
@@ -30,17 +30,28 @@ RISES_TEXT = (
     "where it was below that already. The density confidence looks at all logits and has no such "
     "bound."
 )
-SCALES_TEXT = (
+UNBOUNDED_TEXT = (
     "Brighter than any picture: softmax tends to 1, and so does the largest posterior of the "
     "density (its own label), since far from all classes one of them is nearest by far. In the "
     "network's label the density confidence falls, but only because the two labels part. What does "
     "fall is log p(z); and with a broad background of 1 % the confidence returns to the prior."
+)
+BOUNDED_TEXT = (
+    "Brighter than any picture. The logits of this network do not grow without bound with its "
+    "pixels (its activations are clamped), so that no confidence tends to 1: the paper's lemma 3.1 "
+    "is about networks of plain ReLU layers."
 )
 STRANGERS_TEXT = (
     "AUROC of telling the held-out pictures (positive) from pictures of another data set. log p(z) "
     "is the density itself, before it is normalised over the classes; it alone is bound to fall "
     "far from all of them."
 )
+
+
+def scales_text(runs: list[Run]) -> str:
+    """Say what happened to pixels scaled up: the logits grow with them, or are bounded."""
+    means = [run["figure1"]["confidences"][SOFTMAX]["mean"] for run in runs]
+    return UNBOUNDED_TEXT if all(mean[-1] > mean[0] for mean in means) else BOUNDED_TEXT
 
 
 def attack_text(runs: list[Run]) -> str:
@@ -81,19 +92,19 @@ def name_run(results: dict[str, Any]) -> str:
 
 
 def describe_time(results: dict[str, Any]) -> str:
-    """Say how long one training with its experiments took."""
-    seconds = [sum(run["seconds"].values()) for run in results["runs"]]
-    minutes = sum(seconds) / len(seconds) / 60
-    return f"{minutes:.1f} minutes a run, without what was kept from an interrupted one"
+    """Say how long the first training with its experiments took; the others share its work."""
+    minutes = sum(results["runs"][0]["seconds"].values()) / 60
+    return f"{minutes:.1f} minutes for the first, less what was kept from an interrupted run"
 
 
 def describe_run(results: dict[str, Any]) -> str:
     """Say in one line what was run, and how accurate the network is."""
     accuracy = over_runs((run["clean"]["accuracy"][0] for run in results["runs"]), ".2%")
     n_runs = len(results["runs"])
-    times = "1 training" if n_runs == 1 else f"{n_runs} trainings"
+    one, several = "training", "trainings"
     if results["dataset"] == "imagenet":
-        times = "pretrained"
+        one, several = "draw of the noise", "draws of the noise"
+    times = f"{n_runs} {one if n_runs == 1 else several}"
     return (
         f"{name_run(results)} · {results['n_classes']} classes · "
         f"{results['n_test']:,} held-out pictures · accuracy {accuracy} · {times}"
