@@ -259,3 +259,53 @@ def test_a_hidden_layer_is_not_compiled(network, pictures):
     extractor = FeatureExtractor(network, layer=["hidden", None], compile=True)
     with pytest.raises(ValueError, match="compile=True gives the network's output only, but layer"):
         extractor.fit(pictures)
+
+
+class _Viewing(nn.Module):
+    """Flattens its maps by `view`, which takes no maps that have the channels last in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3))
+        self.head = nn.Linear(384, 5)
+
+    def forward(self, X):
+        return self.head(self.body(X).view(len(X), -1))
+
+
+def test_a_network_that_calls_view_has_its_channels_first(pictures):
+    network = _Viewing()
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        FrozenBackbone(network).network(channels_last=True)(torch.as_tensor(pictures))
+    extractor = FeatureExtractor(network, batch_size=7, device="cpu").fit(pictures)
+    assert not extractor.backbone_.takes_channels_last
+    features = extractor.transform(pictures)
+    np.testing.assert_allclose(features, _outputs(network, pictures), rtol=1e-5, atol=1e-6)
+
+
+def test_a_wrong_shape_says_nothing_about_the_order_in_memory(network, pictures):
+    frozen = FrozenBackbone(network)
+    with pytest.raises(ValueError, match="the network refuses samples of shape"):
+        FeatureExtractor(frozen, device="cpu").fit(np.repeat(pictures, 2, axis=1))
+    assert frozen.takes_channels_last
+
+
+class _Sizes(nn.Module):
+    """Remembers how many pictures it got at once."""
+
+    seen: list[int] = []
+
+    def forward(self, X):
+        self.seen.append(len(X))
+        return X.flatten(1)
+
+
+def test_large_pictures_pass_a_few_at_once_on_a_cpu(monkeypatch):
+    monkeypatch.setattr("sklearn_densconf.features._extraction.VALUES_AT_ONCE", 400)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    X = np.random.default_rng(0).random((23, 1, 12, 12), np.float32)  # 144 values each: 5 at once
+    extractor = FeatureExtractor(_Sizes(), batch_size=11, device="cpu").fit(X)
+    _Sizes.seen.clear()
+    np.testing.assert_array_equal(extractor.transform(X), X.reshape(23, -1))
+    assert _Sizes.seen == [4, 4, 3, 4, 4, 3, 1]
+    assert [len(part) for part in extractor.iter_transform(X)] == [11, 11, 1]

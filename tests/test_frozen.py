@@ -311,3 +311,22 @@ def test_torchscript_is_refused():
     scripted = torch.jit.script(nn.Linear(2, 2))
     with pytest.raises(TypeError, match=r"is TorchScript, which cannot be held\. Pass a"):
         FrozenBackbone(scripted)
+
+
+def test_the_order_of_the_axes_in_memory_is_kept():
+    network = Convolutional().to(memory_format=torch.channels_last)
+    network.view = nn.Parameter(torch.arange(12.0).reshape(3, 4).T[:, ::2])  # with gaps
+    replica = pickle.loads(pickle.dumps(FrozenBackbone(network))).network()
+    for name, weight in replica.named_parameters():
+        torch.testing.assert_close(weight, network.get_parameter(name), rtol=0, atol=0)
+    assert replica.body[3].weight.stride() == network.body[3].weight.stride()
+    assert not replica.body[3].weight.is_contiguous()
+
+
+def test_a_replica_has_the_channels_last_where_asked_for():
+    frozen = FrozenBackbone(Convolutional())
+    plain, last = frozen.network(), frozen.network(channels_last=True)
+    assert last.body[3].weight.is_contiguous(memory_format=torch.channels_last)
+    assert plain.body[3].weight.is_contiguous()
+    X = torch.rand(4, 1, 12, 12)
+    torch.testing.assert_close(last(X), plain(X))

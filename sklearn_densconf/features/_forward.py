@@ -1,5 +1,6 @@
 """The forward pass of one batch: precision, and halved batches when memory runs out."""
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -14,7 +15,8 @@ class Forward:
     """Runs batches through a tapped network in inference mode.
 
     A batch that does not fit into the device's memory is halved until it does, and the batches
-    after it keep that size.
+    after it keep that size. Parts of a batch are of nearly equal size: code compiled for one
+    serves all.
 
     Parameters
     ----------
@@ -24,6 +26,8 @@ class Forward:
         Type of the network's parameters.
     precision : str
         Name of one of `PRECISIONS`; other than float32 computes under autocast.
+    values_at_once : int or None
+        How many values of samples to compute at once, at most; None knows no limit.
 
     Attributes
     ----------
@@ -31,19 +35,25 @@ class Forward:
         Number of columns of each layer in the last batch.
     """
 
-    def __init__(self, tap: Tap, dtype: torch.dtype, precision: str) -> None:
+    def __init__(
+        self, tap: Tap, dtype: torch.dtype, precision: str, values_at_once: int | None = None
+    ) -> None:
         self._tap = tap
         self._dtype = dtype
         self._autocast = PRECISIONS[precision]
+        self._values_at_once = values_at_once
         self._limit: int | None = None
         self.widths: list[int] = []
 
     def __call__(self, X: torch.Tensor) -> torch.Tensor:
         """Give the activations of all layers side by side, (n, n_features), float32."""
+        if self._limit is None:
+            self._limit = max(1, (self._values_at_once or sys.maxsize) // X[0].numel())
         parts: list[torch.Tensor] = []
         start = 0
         while start < len(X):
-            part = X[start : start + (self._limit or len(X))]
+            left = len(X) - start
+            part = X[start : start + -(-left // -(-left // self._limit))]
             features = self._attempt(part)
             if features is None:
                 self._limit = len(part) // 2
@@ -59,7 +69,7 @@ class Forward:
         """
         try:
             with torch.inference_mode(), self._precision(X.device):
-                layers = self._tap(self._prepared(X))
+                layers = self._tap(X.to(self._dtype))
                 self.widths = [layer.shape[1] for layer in layers]
                 return layers[0] if len(layers) == 1 else torch.cat(layers, 1)
         except OutOfMemoryError:
@@ -68,12 +78,6 @@ class Forward:
         if X.is_cuda:
             torch.cuda.empty_cache()
         return None
-
-    def _prepared(self, X: torch.Tensor) -> torch.Tensor:
-        X = X.to(self._dtype)
-        if X.is_cuda and X.ndim == 4 and self._autocast is not None:
-            return X.contiguous(memory_format=torch.channels_last)  # what tensor cores compute in
-        return X
 
     def _precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self._autocast is None:

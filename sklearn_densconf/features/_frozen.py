@@ -30,14 +30,20 @@ class _Slot:
     index: int
     dtype: torch.dtype
     shape: tuple[int, ...]
+    stride: tuple[int, ...]
     is_parameter: bool
     requires_grad: bool
 
-    def filled(self, array: np.ndarray, device: torch.device) -> torch.Tensor:
+    def filled(self, array: np.ndarray, device: torch.device, channels_last: bool) -> torch.Tensor:
         """Give the tensor on a device; on the CPU it shares the memory of a writable array."""
         array = array if array.flags.writeable else array.copy()  # else torch warns
-        tensor = torch.from_numpy(array).view(self.dtype).reshape(self.shape).to(device)
-        return nn.Parameter(tensor, self.requires_grad) if self.is_parameter else tensor
+        tensor = torch.from_numpy(array).view(self.dtype).as_strided(self.shape, self.stride)
+        tensor = tensor.to(device)
+        if not self.is_parameter:
+            return tensor
+        if channels_last and tensor.ndim == 4:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        return nn.Parameter(tensor, self.requires_grad)
 
 
 class FrozenBackbone:
@@ -78,19 +84,21 @@ class FrozenBackbone:
     def __init__(self, module: nn.Module) -> None:
         _check_can_be_held(module)
         tensors = _tensors_of(module)
-        slots = [_slot(index, tensor) for index, tensor in enumerate(tensors)]
+        held = [_slot(index, tensor) for index, tensor in enumerate(tensors)]
+        slots = [slot for slot, _ in held]
         memo: dict[int, Any] = {id(t): slot for t, slot in zip(tensors, slots, strict=True)}
         try:
             self._skeleton = copy.deepcopy(module, memo).eval()
         except Exception as error:
             raise TypeError(f"{_name(module)} cannot be copied ({error}). {CURE}") from error
         self._slots = slots
-        self._arrays = [_to_bytes(tensor) for tensor in tensors]
+        self._arrays = [array for _, array in held]
         self._begin()
 
     def _begin(self) -> None:
         self._path: str | None = None
-        self._on_device: dict[torch.device, list[torch.Tensor]] = {}
+        self._on_device: dict[tuple[torch.device, bool], list[torch.Tensor]] = {}
+        self.takes_channels_last = True  # as far as is known in this process
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,7 +119,9 @@ class FrozenBackbone:
         floating = (s.dtype for s in self._slots if s.is_parameter and s.dtype.is_floating_point)
         return next(floating, torch.float32)
 
-    def network(self, device: str | torch.device = "cpu") -> nn.Module:
+    def network(
+        self, device: str | torch.device = "cpu", *, channels_last: bool = False
+    ) -> nn.Module:
         """Give a replica of the network in evaluation mode.
 
         Replicas share their tensors and nothing else: hooks and attributes set on one are not
@@ -121,18 +131,21 @@ class FrozenBackbone:
         ----------
         device : str or torch.device, default="cpu"
             Where the replica shall be; its tensors are moved there once.
+        channels_last : bool, default=False
+            Whether the weights of convolutions lie in memory with the channels last, and so what
+            the convolutions give: faster on some devices, but no layer may call ``view`` on it.
 
         Returns
         -------
         torch.nn.Module
             A module of the same class. Do not train it: others share its weights.
         """
-        device = torch.device(device)
-        if device not in self._on_device:
+        place = torch.device(device), channels_last
+        if place not in self._on_device:
             with torch.inference_mode(False):  # else they could never enter autograd
-                filled = [s.filled(self._arrays[s.index], device) for s in self._slots]
-            self._on_device.setdefault(device, filled)
-        tensors = self._on_device[device]
+                filled = [slot.filled(self._arrays[slot.index], *place) for slot in self._slots]
+            self._on_device.setdefault(place, filled)
+        tensors = self._on_device[place]
         memo: dict[int, Any] = {id(s): t for s, t in zip(self._slots, tensors, strict=True)}
         return copy.deepcopy(self._skeleton, memo)
 
@@ -237,7 +250,11 @@ def _tensors_in(value: Any) -> Iterable[torch.Tensor]:
             yield from _tensors_in(part)
 
 
-def _slot(index: int, tensor: torch.Tensor) -> _Slot:
+def _slot(index: int, tensor: torch.Tensor) -> tuple[_Slot, np.ndarray]:
+    """Give where a tensor was, and its bytes on the host: numpy has no bfloat16.
+
+    The order of the axes in memory is kept: torch chooses how to compute a convolution by it.
+    """
     if is_lazy(tensor):
         raise TypeError("the network has a lazy layer without weights: run one batch through it")
     if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
@@ -247,10 +264,7 @@ def _slot(index: int, tensor: torch.Tensor) -> _Slot:
         )
     is_parameter = isinstance(tensor, nn.Parameter)
     grad = is_parameter and tensor.requires_grad
-    return _Slot(index, tensor.dtype, tuple(tensor.shape), is_parameter, grad)
-
-
-def _to_bytes(tensor: torch.Tensor) -> np.ndarray:
-    """Copy a tensor's bytes to the host: numpy has no bfloat16."""
-    on_host = tensor.detach().to("cpu", copy=True).contiguous()
-    return on_host.reshape(-1).view(torch.uint8).numpy()
+    on_host = tensor.detach().to("cpu", copy=True)  # without gaps and overlaps
+    stride = on_host.stride()
+    slot = _Slot(index, tensor.dtype, tuple(tensor.shape), stride, is_parameter, grad)
+    return slot, on_host.as_strided((on_host.numel(),), (1,)).view(torch.uint8).numpy()
