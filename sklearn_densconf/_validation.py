@@ -23,20 +23,35 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Array:
         If a value is NaN or infinite (the sample is named), or the number of features differs
         from the fitted one.
     """
+    X = check_matrix(estimator, X, reset=reset)
     xp = namespace(X)
-    X = validate_data(
-        estimator, X, reset=reset, dtype=[xp.float64, xp.float32], ensure_all_finite=False
-    )
     with np.errstate(over="ignore", invalid="ignore"):
         suspicious = not bool(xp.isfinite(xp.sum(X)))  # one fast pass; 1e300 may overflow here
-    if suspicious and not bool(xp.all(finite := xp.isfinite(X))):
-        sample = int(np.flatnonzero(~to_numpy(xp.all(finite, axis=1)))[0])
-        kind = "NaN" if bool(xp.any(xp.isnan(X[sample, ...]))) else "infinity"
-        raise ValueError(
-            f"X must be finite, got {kind} in sample {sample}: look at that sample, or at the "
-            "network that made it"
-        )
+    if suspicious:
+        check_finite(X)
     return X
+
+
+def check_matrix(estimator: Any, X: Any, *, reset: bool) -> Array:
+    """Check all of `check_features` but that values are finite, which takes a pass over them."""
+    xp = namespace(X)
+    return validate_data(
+        estimator, X, reset=reset, dtype=[xp.float64, xp.float32], ensure_all_finite=False
+    )
+
+
+def check_finite(X: Array) -> None:
+    """Check that every value is finite; name the first sample that has another."""
+    xp = namespace(X)
+    finite = xp.isfinite(X)
+    if bool(xp.all(finite)):
+        return
+    sample = int(np.flatnonzero(~to_numpy(xp.all(finite, axis=1)))[0])
+    kind = "NaN" if bool(xp.any(xp.isnan(X[sample, ...]))) else "infinity"
+    raise ValueError(
+        f"X must be finite, got {kind} in sample {sample}: look at that sample, or at the "
+        "network that made it"
+    )
 
 
 def check_same_namespace(X: Array, fitted: Array, method: str) -> None:

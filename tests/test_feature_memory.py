@@ -20,7 +20,8 @@ from sklearn.base import clone
 
 from sklearn_densconf import FeatureExtractor
 from sklearn_densconf.features import _extraction
-from sklearn_densconf.features._memory import FeatureStore, open_store
+from sklearn_densconf.features._inputs import Rows
+from sklearn_densconf.features._memory import FeatureStore, Recent, open_store
 
 X = np.random.default_rng(0).random((40, 64), np.float32)
 
@@ -290,3 +291,48 @@ def test_many_shards_hold_no_files_open(folder):
         store.add([number.to_bytes(16, "little")], np.zeros((1, 2), np.float32), [2])
         assert store.find([number.to_bytes(16, "little")])[0] >= 0
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_array_changed_in_place_is_another_array(log, folder):
+    pictures = np.random.default_rng(0).random((8, 64), np.float32)
+    extractor = FeatureExtractor(Logging(log), memory=folder, device="cpu").fit(pictures)
+    first = extractor.transform(pictures)
+    pictures[3] += 1
+    second = extractor.transform(pictures)
+    assert rows_passed(log) == 9
+    np.testing.assert_array_equal(first[np.arange(8) != 3], second[np.arange(8) != 3])
+    assert (first[3] != second[3]).any()
+
+
+def test_features_changed_by_the_user_are_not_remembered(log, folder):
+    pictures = np.random.default_rng(0).random((8, 64), np.float32)
+    network = Logging(log)
+    extractor = FeatureExtractor(network, memory=folder, device="cpu").fit(pictures)
+    expected = extractor.transform(pictures).copy()
+    for _ in range(3):
+        for batch in extractor.iter_transform(pictures):
+            batch.fill(0)
+    np.testing.assert_array_equal(extractor.transform(pictures), expected)
+
+
+def test_equal_arrays_are_hashed_once(log, folder, monkeypatch):
+    pictures = np.random.default_rng(0).random((8, 64), np.float32)
+    extractor = FeatureExtractor(Logging(log), memory=folder).fit(pictures)
+    expected = extractor.transform(pictures)
+    monkeypatch.setattr(Rows, "digests", None)
+    np.testing.assert_array_equal(extractor.transform(pictures.copy()), expected)
+    with pytest.raises(TypeError, match="not callable"):
+        extractor.transform(pictures[::-1])
+
+
+def test_recent_arrays_make_room():
+    store, recent = FeatureStore(Path("nowhere")), Recent(4000)
+    arrays = [np.full((10, 10), value) for value in range(8)]  # 800 bytes each
+    for array in arrays:
+        recent.note(store, "kind", array, array[:, :1])
+    known = [recent.features(store, "kind", array) is not None for array in arrays]
+    assert known == [False] * 4 + [True] * 4
+    assert recent.features(store, "another kind", arrays[-1]) is None
+    large = np.zeros((10, 20))
+    recent.note(store, "kind", large, large[:, :1])
+    assert recent.features(store, "kind", large) is None

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn_densconf._array import Array, namespace, to_numpy
 from sklearn_densconf._validation import (
     LABEL_RULES,
+    check_finite,
     check_label_rule,
     check_number,
     check_option,
@@ -93,10 +94,11 @@ def check_kind(moments: Moments, covariance_type: str) -> None:
         )
 
 
-def check_finite(moments: Moments) -> None:
-    """Check that no square has overflowed."""
+def check_measured(moments: Moments, X: Array) -> None:
+    """Check what was measured: a NaN or infinity of X, and a square that overflowed, show here."""
     xp = namespace(moments.scatter)
     if not bool(xp.isfinite(xp.sum(moments.scatter))):
+        check_finite(X)
         raise ValueError("X has values whose squares overflow: scale the features down")
 
 

@@ -33,7 +33,8 @@ def derive(moments: Moments, covariance_type: str, smoothing: float, shrinkage: 
     covariance = _COVARIANCE[covariance_type](moments)
     added = smoothing_variance(moments, smoothing)
     if covariance_type not in MATRIX_TYPES:
-        return covariance + added
+        covariance += added
+        return covariance
     if shrinkage is not None:
         covariance = _shrunk(covariance, shrinkage)
     return covariance + added * _identity(covariance)

@@ -9,8 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_densconf._array import Array, as_like, to_numpy
 from sklearn_densconf._validation import (
-    check_features,
     check_labels,
+    check_matrix,
     check_present,
     check_weight,
     encode_labels,
@@ -145,7 +145,7 @@ class GaussianDensityClassifier(GaussianScores):
             If covariances of type "full" or "tied" would not fit into memory (bytes are named).
         """
         _checks.check_parameters(self)
-        X = check_features(self, X, reset=True)
+        X = check_matrix(self, X, reset=True)
         y, classes = check_labels(y, X)
         weight = check_weight(sample_weight, X)
         self._forget()  # unfitted, should this fail
@@ -188,7 +188,7 @@ class GaussianDensityClassifier(GaussianScores):
         _checks.check_parameters(self)
         _checks.check_incremental(self, "partial_fit")
         self.classes_ = _checks.check_classes(self, classes, first)
-        X = check_features(self, X, reset=first)
+        X = check_matrix(self, X, reset=first)
         codes = encode_labels(check_labels(y, X)[0], self.classes_)
         part = self._measure(X, codes, check_weight(sample_weight, X))
         self._moments = part if first else self._merged(part)
@@ -272,9 +272,9 @@ class GaussianDensityClassifier(GaussianScores):
     def _measure(self, X: Array, codes: np.ndarray, weight: Array) -> Moments:
         _checks.check_shapes(self, X.shape[1])
         kind = _moments.KIND[self.covariance_type]
-        with np.errstate(over="ignore", invalid="ignore"):  # said by check_finite
+        with np.errstate(over="ignore", invalid="ignore"):  # said by check_measured
             moments = _moments.measure(X, codes, weight, self._n_classes, kind)
-        _checks.check_finite(moments)
+        _checks.check_measured(moments, X)
         return moments
 
     def _merged(self, part: Moments) -> Moments:

@@ -14,8 +14,9 @@ from sklearn_densconf.features._batches import Source, batches_on
 from sklearn_densconf.features._device import OutOfMemoryError
 from sklearn_densconf.features._forward import Forward
 from sklearn_densconf.features._frozen import FrozenBackbone
+from sklearn_densconf.features._inputs import Rows
 from sklearn_densconf.features._layers import OUTPUT, Tap
-from sklearn_densconf.features._memory import FeatureStore
+from sklearn_densconf.features._memory import RECENT, FeatureStore
 
 BLOCK = 16384  # samples looked up in the memory at once
 KEEP_EVERY = 30.0  # seconds after which computed features are written
@@ -110,10 +111,23 @@ class Extraction:
             return
         step = max(BLOCK // self.batch_size, 1) * self.batch_size
         for start in range(0, len(source), step):
-            block = everything[start : start + step]
-            digests = source.digests(block)
-            self._remember(self.store, source, block, digests)
-            yield self.store.read(self.store.find(digests))
+            yield self._known(self.store, source, everything[start : start + step])
+
+    def _known(self, store: FeatureStore, source: Source, block: np.ndarray) -> np.ndarray:
+        """Give the features of a block; what is not kept yet is computed and kept."""
+        if isinstance(source, Rows):
+            content = source.content(block)
+            features = RECENT.features(store, source.kind, content)
+            if features is None:
+                features = self._looked_up(store, source, block)
+                RECENT.note(store, source.kind, content, features)
+            return features
+        return self._looked_up(store, source, block)
+
+    def _looked_up(self, store: FeatureStore, source: Source, block: np.ndarray) -> np.ndarray:
+        digests = source.digests(block)
+        self._remember(store, source, block, digests)
+        return store.read(store.find(digests))
 
     def _remember(
         self, store: FeatureStore, source: Source, block: np.ndarray, digests: list[bytes]

@@ -74,10 +74,19 @@ class Rows:
                 f"{self.name(index)}"
             )
 
+    @property
+    def kind(self) -> tuple[str, tuple[int, ...], bool]:
+        """What equal values must share to be equal samples."""
+        return str(self._values.dtype), self.shape, self._channels_last
+
+    def content(self, indices: np.ndarray) -> np.ndarray:
+        """Give the samples as they are, flat, on the host and contiguous: (n, n_values)."""
+        values = to_array(self._values[_consecutive(indices)])
+        return np.ascontiguousarray(values).reshape(len(values), -1)
+
     def digests(self, indices: np.ndarray) -> list[bytes]:
         """Hash the content of samples, type and shape included."""
-        values = to_array(self._values[_consecutive(indices)])
-        values = np.ascontiguousarray(values).reshape(len(values), -1)
+        values = self.content(indices)
         start = _start("row", values.dtype.str, self.shape, self._channels_last)
         return [_digest(start, row) for row in values.view(np.uint8)]
 

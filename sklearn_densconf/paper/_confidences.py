@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import nn
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, SoftmaxClassifier
@@ -22,7 +21,6 @@ _READINGS: dict[str, dict[str, Any]] = {
 CONFIDENCES = (SOFTMAX, *_READINGS)
 # For figure 1 alone: the largest posterior, whatever the network says, and with a background.
 OWN_LABEL, BACKGROUND = "density, own label", "density, 1 % background"
-_VALUES_AT_ONCE = 2**20  # pixel values in a batch on a CPU
 
 
 class Opinions(NamedTuple):
@@ -111,9 +109,7 @@ def fit_subject(network: nn.Module, pictures: Pictures, memory: Path) -> Subject
     classes = np.unique(pictures.y)
     densities = {name: _density(**reading) for name, reading in _READINGS.items()}
     densities |= {OWN_LABEL: GaussianDensityClassifier(), BACKGROUND: _density(background=0.01)}
-    first = pictures.read(np.arange(1))
-    extractor = FeatureExtractor(network, batch_size=batch_size_for(first), memory=memory)
-    extractor.fit(first)
+    extractor = FeatureExtractor(network, memory=memory).fit(pictures.read(np.arange(1)))
     start = 0
     for pixels in track(pictures.chunks(), pictures.n_chunks, "fitting"):
         z, y = extractor.transform(pixels), pictures.y[start : start + len(pixels)]
@@ -122,24 +118,6 @@ def fit_subject(network: nn.Module, pictures: Pictures, memory: Path) -> Subject
             density.partial_fit(z, y, classes)
     softmax = SoftmaxClassifier().fit(np.eye(len(classes)), classes)
     return Subject(extractor, {SOFTMAX: softmax, **densities})
-
-
-def batch_size_for(pixels: np.ndarray) -> int:
-    """Give how many pictures to compute at once.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (n_pictures, c, height, width)
-        Pictures of the size in question.
-
-    Returns
-    -------
-    int
-        256 on a GPU, and for small pictures. Of large ones a CPU takes a few: MobileNetV2 needs
-        28 ms a picture of 224 x 224 in batches of 4 and 106 ms in batches of 128, because memory
-        of the activations is then taken from the system anew each time.
-    """
-    return 256 if torch.cuda.is_available() else min(256, _VALUES_AT_ONCE // pixels[0].size + 1)
 
 
 def _density(**reading: Any) -> GaussianDensityClassifier:

@@ -6,6 +6,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import torch
 
 from sklearn_densconf import FeatureExtractor
 from sklearn_densconf.adversarial import deepfool
@@ -17,7 +18,6 @@ from sklearn_densconf.paper._confidences import (
     OWN_LABEL,
     Opinions,
     Subject,
-    batch_size_for,
 )
 from sklearn_densconf.paper._data import Pictures, scale_to_unit
 from sklearn_densconf.paper._measures import (
@@ -34,6 +34,7 @@ from sklearn_densconf.paper._sweeps import Sweep, every_other
 Measured = dict[str, Any]
 Distortion = Callable[[np.ndarray], np.ndarray]
 
+_VALUES_ATTACKED = 2**20  # pixel values in a batch of an attack on a CPU: larger ones are slower
 SCALES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
@@ -111,7 +112,7 @@ def strip_pixels(strip: Measured, study: Study, seed: int) -> np.ndarray:
 def attack_network(trial: Trial) -> Measured:
     """Table 1: how often confidence rises from a clean to an adversarial picture (DeepFool)."""
     subject, pictures = trial.subject, trial.study.attacked
-    at_once = 2 * batch_size_for(pictures.read(np.arange(1)))
+    at_once = 2 * _batch_size(pictures.read(np.arange(1)))
     attack = trial.memory.cache(_attack, ignore=["network"], verbose=0)
     network = subject.extractor.backbone_
     chunks, n_chunks = replace(pictures, chunk=at_once).chunks(), -(-len(pictures) // at_once)
@@ -195,10 +196,14 @@ def _typical(trial: Trial, candidates: np.ndarray) -> int:
 
 def _attack(network: Any, fingerprint: str, pixels: np.ndarray) -> tuple[np.ndarray, ...]:  # noqa: ARG001
     """Give logits of the adversarial pictures, norms (pixels 0-1) and success; kept on disk."""
-    size = batch_size_for(pixels)
-    result = deepfool(network.network(), pixels, bounds=(0, 1), batch_size=size)
-    z = FeatureExtractor(network, batch_size=size).fit_transform(result.adversarial)
+    result = deepfool(network.network(), pixels, bounds=(0, 1), batch_size=_batch_size(pixels))
+    z = FeatureExtractor(network).fit_transform(result.adversarial)
     return z, result.norms, result.success
+
+
+def _batch_size(pixels: np.ndarray) -> int:
+    """Give how many pictures to attack at once: of large ones a CPU takes a few."""
+    return 256 if torch.cuda.is_available() else min(256, _VALUES_ATTACKED // pixels[0].size + 1)
 
 
 def _joined(parts: Sequence[Opinions]) -> Confidences:

@@ -23,7 +23,7 @@ from tests.benchmarks._harness import Case, Pair
 from tests.benchmarks._inputs import DATA
 
 N_SHARDS = 8
-N_PICTURES = 200
+N_PICTURES = 400
 N_CLASSES = 100
 
 
