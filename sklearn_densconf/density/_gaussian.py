@@ -173,7 +173,7 @@ def _prepare_diag(mean: Array, covariance: Array) -> Terms:
     precision = 1 / covariance  # (k, d)
     steepest = xp.sqrt(xp.max(precision, axis=0))
     linear = mean * precision
-    constant = xp.sum(mean * linear, axis=1)
+    constant = xp.vecdot(mean, linear)
     linear *= -2.0
     return precision.T, linear.T, constant, log_determinant, steepest
 

@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -358,8 +359,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         if folder is None:  # also joblib.Memory(None), which keeps nothing
             return None
         preprocessing = self.preprocessing or self._preprocessing_of_library
-        settings = [self._layers, self.pooling, self.precision, self.input_shape]
-        return open_store(folder, fingerprint(self.backbone_.fingerprint, preprocessing, settings))
+        code = None if preprocessing is None else fingerprint(preprocessing)
+        shape = None if self.input_shape is None else tuple(self.input_shape)
+        how = tuple(self._layers), self.pooling, self.precision, shape
+        return open_store(folder, _key(self.backbone_.fingerprint, code, how))
 
     def __getstate__(self) -> dict[str, Any]:
         """Give the state for pickles and copies: the copy of a module, never the module."""
@@ -378,6 +381,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         tags.target_tags.required = is_trainer(self.backbone)
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+_key = lru_cache(maxsize=256)(fingerprint)  # asked for in every fold
 
 
 def _is_shape(value: Any) -> bool:
