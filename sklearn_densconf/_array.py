@@ -123,8 +123,7 @@ def _worked(
 ) -> Iterator[tuple[slice, Array, Array]]:
     """Give chunks of rows, a float64 copy of each and memory: a part of the result, if given.
 
-    All chunks share their memory: the system clears new memory, which costs a third of the time
-    of the products of matrices.
+    All chunks share their memory, so that what is needed beside the result does not grow.
     """
     n, d = X.shape
     parts = list(chunks(n, 8 * (d + 2 * width), CHUNK_BYTES))  # what is done needs a second one

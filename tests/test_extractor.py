@@ -241,6 +241,7 @@ def test_a_network_in_another_type_gets_its_input_in_that_type(network, pictures
 
 @pytest.mark.slow
 @pytest.mark.skipif(not which("c++"), reason="torch.compile needs a C++ compiler on a CPU")
+# torch's compiler warns of torch's own code when it is imported
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_a_compiled_network_gives_the_same_features_and_is_compiled_once(network, pictures):
     eager = FeatureExtractor(network, batch_size=8, device="cpu").fit(pictures)

@@ -65,7 +65,7 @@ class Extraction:
     _widths: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # Where it pays: LeNet-5 takes half of the time on a CPU, and tensor cores compute so.
+        # Where it pays: most convolutions are faster so on a CPU, and tensor cores compute so.
         pays = self.device.type == "cpu" or (self.device.type, self.precision) in _TENSOR_CORES
         self._channels_last = pays and self.backbone.takes_channels_last
 
