@@ -164,13 +164,14 @@ def test_a_tiny_variance_of_one_feature_leaves_the_others_their_range():
 
 
 @pytest.mark.parametrize("dead", [1, 300])
-def test_features_dead_in_one_class_keep_six_digits(dead):
+@pytest.mark.parametrize("seed", range(5))
+def test_features_dead_in_one_class_keep_six_digits(dead, seed):
     """ReLU units that are 0 in class 0 only: there their variance is the smoothing alone.
 
     Their precision is 1e9, that of the others 1, and the expanded square cancels all but 1e-16 of
-    it: about 1e-7 nats a dead feature are lost, at worst.
+    it: about 1e-7 nats a dead feature are lost, at worst; twice that of a squared distance.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     X, codes = rng.normal(size=(400, dead + 5)) + 1, np.repeat([0, 1], 200)
     X[codes == 0, :dead] = 0
     moments = _moments("diag", X, codes, n_classes=2)
@@ -178,7 +179,7 @@ def test_features_dead_in_one_class_keep_six_digits(dead):
     gaussians = _gaussian.prepare(moments.mean, variance, "diag", grand_mean(moments))
     actual = _gaussian.squared_distance(X, gaussians)
     exact = ((X[:, None] - moments.mean) ** 2 / variance).sum(axis=2)
-    np.testing.assert_allclose(actual, exact, rtol=1e-12, atol=1e-6 * np.sqrt(dead))
+    np.testing.assert_allclose(actual, exact, rtol=1e-12, atol=max(2e-6, 2e-7 * dead))
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)

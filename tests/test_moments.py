@@ -126,3 +126,15 @@ def test_total_variance_is_that_of_all_samples():
         moments = measure(X, codes, weight, N_CLASSES, kind)
         np.testing.assert_allclose(_moments.grand_mean(moments), average)
         np.testing.assert_allclose(_moments.total_variance(moments), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("weight_of_far", [0.0, 1e-9, 1.0])
+def test_a_lone_far_sample_leaves_the_others_their_scatter(kind, weight_of_far):
+    """Deviations are from a sample of the class: from the far one only if it is as heavy."""
+    X, codes, weight = _sample()
+    X[np.flatnonzero(codes == 1)[0]] += 1e6
+    weight[:] = 1.0
+    weight[np.flatnonzero(codes == 1)[0]] = weight_of_far
+    actual = measure(X, codes, weight, N_CLASSES, kind)
+    assert_same(actual, _naive(X, codes, weight, N_CLASSES, kind))

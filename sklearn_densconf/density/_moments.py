@@ -1,13 +1,14 @@
 """Count, mean and scatter of each class: all that a Gaussian needs, additive over samples.
 
 They are the state of :class:`GaussianDensityClassifier`; variances, smoothing and shrinkage are
-derived from them, so that parts fitted apart and merged equal the whole. Deviations are taken
-before squares and all sums are in float64.
+derived from them, so that parts fitted apart and merged equal the whole. Deviations, from a sample
+of the same class, are taken before squares, and all sums are in float64.
 
 References
 ----------
 T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing
-sample variances", COMPSTAT 1982.
+sample variances", COMPSTAT 1982; "Algorithms for computing the sample variance: analysis and
+recommendations", The American Statistician 37 (1983), section 3 (shifted data).
 """
 
 from collections.abc import Callable, Iterator
@@ -66,12 +67,14 @@ def measure(X: Array, codes: np.ndarray, weight: Array, n_classes: int, kind: st
     shape = {"diag": (n_classes, d), "tied": (d, d), "full": (n_classes, d, d)}[kind]
     zeros = (as_like(np.zeros(of), X) for of in ((n_classes,), (n_classes, d), shape))
     whole = Moments(kind, *zeros)
-    order = np.argsort(codes, kind="stable")  # a block then has few classes: small sums
-    codes = codes[order]
+    # By class, so that a block has few: small sums; the heaviest of a class first, its origin.
+    weights = to_numpy(weight)
+    order = np.lexsort((-weights, codes))
+    codes, weights = codes[order], weights[order]
     for part in _blocks(codes, 8 * d, kind):
-        rows, own = as_like(order[part], X), codes[part]
-        values, weights = float64(xp.take(X, rows, axis=0)), xp.take(weight, rows)
-        block = _measure_block(values, own - own[0], weights, kind)
+        own = codes[part]
+        values = float64(xp.take(X, as_like(order[part], X), axis=0))
+        block = _measure_block(values, own - own[0], weights[part], kind)
         _absorb(whole, slice(int(own[0]), int(own[-1]) + 1), block)
     return whole
 
@@ -141,35 +144,52 @@ def _blocks(codes: np.ndarray, row_bytes: int, kind: str) -> Iterator[slice]:
 
 
 def _absorb(whole: Moments, present: slice, block: Moments) -> None:
-    """Merge the moments of a block, whose classes are a slice of all, into those of the whole."""
-    shared = whole.kind == "tied"
-    scatter = whole.scatter if shared else whole.scatter[present, ...]
-    old = Moments(whole.kind, whole.count[present], whole.mean[present, ...], scatter)
-    new = merge(old, block)
-    whole.count[present] = new.count
-    whole.mean[present, ...] = new.mean
-    whole.scatter[slice(None) if shared else present, ...] = new.scatter
+    """Bring the moments of a block, whose classes are a slice of all, into those of the whole.
+
+    Samples come sorted, so that none but the first of these classes was seen before.
+    """
+    first = slice(present.start, present.start + 1)
+    merged = merge(_classes(whole, first), _classes(block, slice(0, 1)))
+    whole.count[present], whole.mean[present, ...] = block.count, block.mean
+    whole.count[first], whole.mean[first, ...] = merged.count, merged.mean
+    if whole.kind == "tied":
+        whole.scatter[...] = merged.scatter
+    else:
+        whole.scatter[present, ...] = block.scatter
+        whole.scatter[first, ...] = merged.scatter
+
+
+def _classes(moments: Moments, part: slice) -> Moments:
+    """Give the moments of some classes; a scatter that all share stays whole."""
+    scatter = moments.scatter if moments.kind == "tied" else moments.scatter[part, ...]
+    return Moments(moments.kind, moments.count[part], moments.mean[part, ...], scatter)
 
 
 def _measure_block(values: Array, codes: np.ndarray, weight: Array, kind: str) -> Moments:
-    """Measure samples sorted by class, whose codes go from 0 to the last; values are used up."""
+    """Measure samples sorted by class, whose codes go from 0 to the last; values are used up.
+
+    Deviations are from each class's first sample. As no other is heavier, the scatter about it is
+    at most n + 1 times that about the mean: taking the one from the other is safe, wherever the
+    origin is, and a feature that is constant in a class has a scatter of 0 exactly.
+    """
     xp = namespace(values)
-    members = _membership(codes, weight)  # (k, n)
-    count = (members @ xp.ones_like(weight)[:, None])[:, 0]
-    divisor = at_least_one(count)[:, None]
-    mean = (members @ values) / divisor
-    values -= xp.take(mean, as_like(codes, values), axis=0)
-    rounding = (members @ values) / divisor  # of a mean far from the origin: taken back
-    scatter = _SCATTER[kind](values, weight, members) - _CROSS[kind](rounding, count)
-    return Moments(kind, count, mean + rounding, scatter)
+    count = as_like(np.bincount(codes, weight), values)  # (k,)
+    first = np.searchsorted(codes, np.arange(count.shape[0]))
+    origin = xp.take(values, as_like(first, values), axis=0)  # (k, d)
+    values -= xp.take(origin, as_like(codes, values), axis=0)
+    members, weight = _membership(codes, weight, values), as_like(weight, values)
+    shift = (members @ values) / at_least_one(count)[:, None]
+    scatter = _SCATTER[kind](values, weight, members) - _CROSS[kind](shift, count)
+    present = float64(count > 0)[:, None]  # else the mean is 0
+    return Moments(kind, count, present * (origin + shift), scatter)
 
 
-def _membership(codes: np.ndarray, weight: Array) -> Any:
+def _membership(codes: np.ndarray, weight: np.ndarray, like: Array) -> Any:
     """Give the (k, n) matrix that holds each sample's weight in its class's row."""
     n, k = codes.shape[0], int(codes[-1]) + 1
-    if namespace(weight) is np:
+    if namespace(like) is np:
         return csc_array((weight, codes, np.arange(n + 1)), shape=(k, n))
-    return as_like(codes == np.arange(k)[:, None], weight, weight.dtype) * weight
+    return as_like(codes == np.arange(k)[:, None], like, like.dtype) * as_like(weight, like)
 
 
 def _diag_scatter(deviation: Array, _weight: Array, members: Any) -> Array:
