@@ -315,24 +315,65 @@ def test_features_changed_by_the_user_are_not_remembered(log, folder):
     np.testing.assert_array_equal(extractor.transform(pictures), expected)
 
 
-def test_equal_arrays_are_hashed_once(log, folder, monkeypatch):
+def test_equal_arrays_and_their_rows_are_hashed_once(log, folder, monkeypatch):
     pictures = np.random.default_rng(0).random((8, 64), np.float32)
     extractor = FeatureExtractor(Logging(log), memory=folder).fit(pictures)
     expected = extractor.transform(pictures)
     monkeypatch.setattr(Rows, "digests", None)
     np.testing.assert_array_equal(extractor.transform(pictures.copy()), expected)
+    rows = [5, 0, 0, 7]
+    np.testing.assert_array_equal(extractor.transform(pictures[rows]), expected[rows])
     with pytest.raises(TypeError, match="not callable"):
-        extractor.transform(pictures[::-1])
+        extractor.transform(pictures + 1)
+
+
+@pytest.mark.parametrize("n_values", [1, 2, 7, 64, 1000])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_rows_are_recalled_from_any_arrays_and_the_others_looked_up(dtype, n_values):
+    pictures = np.random.default_rng(0).integers(0, 255, (60, n_values)).astype(dtype)
+    pictures[:, 0] = np.arange(60)  # all different
+    store, recent, asked = FeatureStore(Path("nowhere")), Recent(2**24), []
+
+    def features(rows):
+        def look_up(numbers):
+            asked.extend(rows[numbers])
+            return pictures[rows[numbers], :1].astype(np.float32)
+
+        return recent.features(store, "kind", pictures[rows], look_up)
+
+    for rows in (np.arange(20), np.arange(30, 60), np.arange(59, -1, -1), np.arange(60)):
+        np.testing.assert_array_equal(features(rows)[:, 0], rows)
+    assert asked == [*range(20), *range(30, 60), *range(29, 19, -1)]
+
+
+def test_rows_that_differ_in_one_byte_are_different():
+    """Keys are made of some words only; equality is of all bytes."""
+    pictures = np.zeros((1, 4000), np.uint8)
+    store, recent = FeatureStore(Path("nowhere")), Recent(2**24)
+    recent.features(store, "kind", pictures, lambda rows: np.zeros((len(rows), 1)))
+    others = np.eye(4000, dtype=np.uint8)
+    found = recent.features(store, "kind", others, lambda rows: np.ones((len(rows), 1)))
+    assert (found == 1).all()
 
 
 def test_recent_arrays_make_room():
-    store, recent = FeatureStore(Path("nowhere")), Recent(4000)
-    arrays = [np.full((10, 10), value) for value in range(8)]  # 800 bytes each
+    store, recent = FeatureStore(Path("nowhere")), Recent(4 * 1200)
+    # 800 bytes each, 80 of features, 160 of the index
+    arrays = [np.arange(100.0).reshape(10, 10) + 1000 * value for value in range(8)]
+    asked = []
+
+    def ask(array, kind="kind"):
+        recent.features(store, kind, array, lambda rows: asked.append(len(rows)) or array[rows, :1])
+
     for array in arrays:
-        recent.note(store, "kind", array, array[:, :1])
-    known = [recent.features(store, "kind", array) is not None for array in arrays]
-    assert known == [False] * 4 + [True] * 4
-    assert recent.features(store, "another kind", arrays[-1]) is None
-    large = np.zeros((10, 20))
-    recent.note(store, "kind", large, large[:, :1])
-    assert recent.features(store, "kind", large) is None
+        ask(array)
+    asked.clear()
+    for array in arrays[4:]:
+        ask(array)
+    assert asked == []
+    ask(arrays[-1], "another kind")
+    large = np.zeros((20, 20))
+    ask(large)
+    ask(large)
+    ask(arrays[0])
+    assert asked == [10, 20, 20, 10]

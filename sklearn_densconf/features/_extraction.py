@@ -85,7 +85,8 @@ class Extraction:
         if self.store is None:
             list(self._computed(source, first))
         else:
-            self._remember(self.store, source, first, source.digests(first))
+            self._known(self.store, source, first)
+            self._widths = self.store.widths
         return self._widths
 
     def features(self, source: Source, width: int) -> np.ndarray:
@@ -116,12 +117,12 @@ class Extraction:
     def _known(self, store: FeatureStore, source: Source, block: np.ndarray) -> np.ndarray:
         """Give the features of a block; what is not kept yet is computed and kept."""
         if isinstance(source, Rows):
-            content = source.content(block)
-            features = RECENT.features(store, source.kind, content)
-            if features is None:
-                features = self._looked_up(store, source, block)
-                RECENT.note(store, source.kind, content, features)
-            return features
+            return RECENT.features(
+                store,
+                source.kind,
+                source.content(block),
+                lambda rows: self._looked_up(store, source, block[rows]),
+            )
         return self._looked_up(store, source, block)
 
     def _looked_up(self, store: FeatureStore, source: Source, block: np.ndarray) -> np.ndarray:

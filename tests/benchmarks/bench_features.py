@@ -158,5 +158,6 @@ CASES = [
         "12 candidates x 5 folds, LeNet-5, 10,000 MNIST pictures",
         "<= 1.2",
         _grid_search,
+        pairs=15,
     ),
 ]
