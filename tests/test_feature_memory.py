@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -377,3 +378,31 @@ def test_recent_arrays_make_room():
     ask(large)
     ask(arrays[0])
     assert asked == [10, 20, 20, 10]
+
+
+def test_many_small_arrays_are_not_searched_for_ever():
+    store, recent = FeatureStore(Path("nowhere")), Recent(2**28)
+    asked = []
+
+    def ask(value):
+        array = np.full((1, 4), value)
+        recent.features(store, "kind", array, lambda rows: asked.append(value) or array[rows, :1])
+
+    for value in range(100):
+        ask(value)
+    asked.clear()
+    for value in (99, 98, 0, 1):
+        ask(value)
+    assert asked == [0, 1]
+
+
+def test_an_array_too_large_to_keep_is_not_copied():
+    store, recent = FeatureStore(Path("nowhere")), Recent(2**16)
+    large = np.zeros((1000, 1000))
+    tracemalloc.start()
+    try:
+        recent.features(store, "kind", large, lambda rows: large[rows, :1])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < large.nbytes / 4

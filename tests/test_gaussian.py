@@ -179,7 +179,7 @@ def test_features_dead_in_one_class_keep_six_digits(dead, seed):
     gaussians = _gaussian.prepare(moments.mean, variance, "diag", grand_mean(moments))
     actual = _gaussian.squared_distance(X, gaussians)
     exact = ((X[:, None] - moments.mean) ** 2 / variance).sum(axis=2)
-    np.testing.assert_allclose(actual, exact, rtol=1e-12, atol=max(2e-6, 2e-7 * dead))
+    np.testing.assert_allclose(actual, exact, rtol=1e-12, atol=max(1e-6, 2e-7 * dead))
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)

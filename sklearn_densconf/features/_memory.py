@@ -24,6 +24,7 @@ from sklearn_densconf._array import chunks
 from sklearn_densconf.features._inputs import DIGEST_BYTES
 
 CHUNK_BYTES = 2**18  # of rows that are compared at once: memory is soon used again
+N_KEPT = 32  # arrays that are searched for a row: each takes as long as hashing 5 rows
 N_SAMPLED = 32  # words of a row that its key is made of, at least; not twice as many
 _FACTORS = np.random.default_rng(0).integers(2**64, size=2 * N_SAMPLED, dtype=np.uint64) | 1
 
@@ -156,7 +157,7 @@ class Recent:
     Parameters
     ----------
     n_bytes : int
-        Memory for what is kept, of all stores together.
+        Memory for what is kept, of all stores together; a larger array than a quarter is not.
     """
 
     def __init__(self, n_bytes: int) -> None:
@@ -208,18 +209,20 @@ class Recent:
                 break
         else:
             parts.append((unknown, look_up(unknown)))
-            place = store.place(kind, words)  # which the look-up may have made
+            place = store.place(kind, words)  # the look-up may have made the folder
         features = _assembled(parts)
-        self._keep((place, glimpse), _Seen.of(words, features, keys))
+        if words.nbytes + features.nbytes <= self._n_bytes // 4:
+            self._keep((place, glimpse), _Seen.of(words, features, keys))
         return features
 
     def _keep(self, name: Any, seen: _Seen) -> None:
         """Keep what was seen; the oldest make room."""
-        if seen.n_bytes > self._n_bytes // 4:
-            return
         with self._lock:
             self._kept[name] = seen
-            while sum(seen.n_bytes for seen in self._kept.values()) > self._n_bytes:
+            while (
+                len(self._kept) > N_KEPT
+                or sum(seen.n_bytes for seen in self._kept.values()) > self._n_bytes
+            ):
                 self._kept.popitem(last=False)
 
 
