@@ -144,25 +144,14 @@ def _blocks(codes: np.ndarray, row_bytes: int, kind: str) -> Iterator[slice]:
 
 
 def _absorb(whole: Moments, present: slice, block: Moments) -> None:
-    """Bring the moments of a block, whose classes are a slice of all, into those of the whole.
-
-    Samples come sorted, so that none but the first of these classes was seen before.
-    """
-    first = slice(present.start, present.start + 1)
-    merged = merge(_classes(whole, first), _classes(block, slice(0, 1)))
-    whole.count[present], whole.mean[present, ...] = block.count, block.mean
-    whole.count[first], whole.mean[first, ...] = merged.count, merged.mean
-    if whole.kind == "tied":
-        whole.scatter[...] = merged.scatter
-    else:
-        whole.scatter[present, ...] = block.scatter
-        whole.scatter[first, ...] = merged.scatter
-
-
-def _classes(moments: Moments, part: slice) -> Moments:
-    """Give the moments of some classes; a scatter that all share stays whole."""
-    scatter = moments.scatter if moments.kind == "tied" else moments.scatter[part, ...]
-    return Moments(moments.kind, moments.count[part], moments.mean[part, ...], scatter)
+    """Merge the moments of a block, whose classes are a slice of all, into those of the whole."""
+    shared = whole.kind == "tied"
+    scatter = whole.scatter if shared else whole.scatter[present, ...]
+    old = Moments(whole.kind, whole.count[present], whole.mean[present, ...], scatter)
+    new = merge(old, block)
+    whole.count[present] = new.count
+    whole.mean[present, ...] = new.mean
+    whole.scatter[slice(None) if shared else present, ...] = new.scatter
 
 
 def _measure_block(values: Array, codes: np.ndarray, weight: Array, kind: str) -> Moments:
