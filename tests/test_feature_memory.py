@@ -160,6 +160,17 @@ def test_a_preprocessing_without_content_is_refused(folder):
         ).fit(np.zeros((2, 1, 12, 12)))
 
 
+def test_one_folder_serves_pictures_of_two_sizes(folder):
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU())
+    plain = FeatureExtractor(network, pooling="flatten")
+    remembering = clone(plain).set_params(memory=folder)
+    for size, n_values in ((8, 72), (10, 128), (8, 72)):
+        pictures = X[:30].reshape(-1)[: 5 * size**2].reshape(5, 1, size, size)
+        features = remembering.fit(pictures).transform(pictures)
+        assert features.shape == (5, n_values)
+        np.testing.assert_allclose(features, plain.fit_transform(pictures), rtol=1e-5, atol=1e-6)
+
+
 def test_memory_that_is_switched_off_keeps_nothing(log, tmp_path):
     extractor = FeatureExtractor(Logging(log), memory=joblib.Memory(None)).fit(X)
     extractor.transform(X)

@@ -84,10 +84,10 @@ class Extraction:
         first = np.array([0])
         if self.store is None:
             list(self._computed(source, first))
-        else:
+            return self._widths
+        if not self.store.widths:  # one store has the features of one shape of samples
             self._known(self.store, source, first)
-            self._widths = self.store.widths
-        return self._widths
+        return self.store.widths
 
     def features(self, source: Source, width: int) -> np.ndarray:
         """Give the features of all samples, float32 of shape (n_samples, width)."""

@@ -78,8 +78,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
     memory : path or joblib.Memory, default=None
         Folder that keeps the features of every picture, by content, so that a frozen network sees
         each picture once, whatever the fold, the candidate or the process. The key has the
-        network's weights, structure and code, ``layer``, ``pooling``, ``preprocessing`` and
-        ``precision``. Nothing is ever deleted.
+        network's weights, structure and code, ``layer``, ``pooling``, ``preprocessing``,
+        ``precision`` and the shape of a sample. Nothing is ever deleted.
     verbose : int, default=0
         1 shows the progress of long work (needs tqdm).
 
@@ -360,8 +360,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             return None
         preprocessing = self.preprocessing or self._preprocessing_of_library
         code = None if preprocessing is None else fingerprint(preprocessing)
-        shape = None if self.input_shape is None else tuple(self.input_shape)
-        how = tuple(self._layers), self.pooling, self.precision, shape
+        how = tuple(self._layers), self.pooling, self.precision, tuple(self.input_shape_)
         return open_store(folder, _key(self.backbone_.fingerprint, code, how))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _FACTORS = np.random.default_rng(0).integers(2**64, size=2 * N_SAMPLED, dtype=np
 
 
 class FeatureStore:
-    """The features of one network under one setting.
+    """The features of one network under one setting, of samples of one shape.
 
     Parameters
     ----------
@@ -40,6 +40,7 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._widths_path = folder / "widths.json"
         self._lock = threading.Lock()
         self._seen: set[str] = set()
         self._paths: list[Path] = []
@@ -50,9 +51,8 @@ class FeatureStore:
     @property
     def widths(self) -> list[int]:
         """Number of columns of each layer; empty before anything was kept."""
-        path = self._folder / "widths.json"
-        if not self._widths and path.exists():
-            self._widths = json.loads(path.read_text())
+        if not self._widths and self._widths_path.exists():
+            self._widths = json.loads(self._widths_path.read_text())
         return self._widths
 
     def find(self, digests: list[bytes]) -> np.ndarray:
@@ -89,8 +89,8 @@ class FeatureStore:
         shard["digest"] = np.frombuffer(b"".join(digests), shard.dtype["digest"])
         shard["features"] = features
         self._folder.mkdir(parents=True, exist_ok=True)
-        if not self.widths:
-            _write(self._folder / "widths.json", json.dumps(widths).encode())
+        if not self._widths_path.exists():
+            _write(self._widths_path, json.dumps(widths).encode())
         _write(self._folder / f"{uuid.uuid4().hex}.npy", shard)
 
     def place(self, kind: Any, words: np.ndarray) -> Any:
@@ -102,7 +102,7 @@ class FeatureStore:
         names = os.listdir(self._folder) if self._folder.exists() else []
         there = {name for name in names if name.endswith(".npy")}
         if self._seen - there:  # numbers are never given again: other threads may hold them
-            self._seen, self._number, self._widths = set(), {}, []
+            self._seen, self._number = set(), {}
         for name in sorted(there - self._seen):
             self._note(self._folder / name)
         self._seen = there
