@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from sklearn.base import clone
 from sklearn_densconf import FeatureExtractor
 from sklearn_densconf.features import _extraction
 from sklearn_densconf.features._inputs import Rows
-from sklearn_densconf.features._memory import FeatureStore, Recent, open_store
+from sklearn_densconf.features._memory import FeatureStore, open_store
 
 X = np.random.default_rng(0).random((40, 64), np.float32)
 
@@ -337,83 +336,3 @@ def test_equal_arrays_and_their_rows_are_hashed_once(log, folder, monkeypatch):
     np.testing.assert_array_equal(extractor.transform(pictures[rows]), expected[rows])
     with pytest.raises(TypeError, match="not callable"):
         extractor.transform(pictures + 1)
-
-
-@pytest.mark.parametrize("n_values", [1, 2, 7, 64, 1000])
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_rows_are_recalled_from_any_arrays_and_the_others_looked_up(dtype, n_values):
-    pictures = np.random.default_rng(0).integers(0, 255, (60, n_values)).astype(dtype)
-    pictures[:, 0] = np.arange(60)  # all different
-    store, recent, asked = FeatureStore(Path("nowhere")), Recent(2**24), []
-
-    def features(rows):
-        def look_up(numbers):
-            asked.extend(rows[numbers])
-            return pictures[rows[numbers], :1].astype(np.float32)
-
-        return recent.features(store, "kind", pictures[rows], look_up)
-
-    for rows in (np.arange(20), np.arange(30, 60), np.arange(59, -1, -1), np.arange(60)):
-        np.testing.assert_array_equal(features(rows)[:, 0], rows)
-    assert asked == [*range(20), *range(30, 60), *range(29, 19, -1)]
-
-
-def test_rows_that_differ_in_one_byte_are_different():
-    """Keys are made of some words only; equality is of all bytes."""
-    pictures = np.zeros((1, 4000), np.uint8)
-    store, recent = FeatureStore(Path("nowhere")), Recent(2**24)
-    recent.features(store, "kind", pictures, lambda rows: np.zeros((len(rows), 1)))
-    others = np.eye(4000, dtype=np.uint8)
-    found = recent.features(store, "kind", others, lambda rows: np.ones((len(rows), 1)))
-    assert (found == 1).all()
-
-
-def test_recent_arrays_make_room():
-    store, recent = FeatureStore(Path("nowhere")), Recent(4 * 1200)
-    # 800 bytes each, 80 of features, 160 of the index
-    arrays = [np.arange(100.0).reshape(10, 10) + 1000 * value for value in range(8)]
-    asked = []
-
-    def ask(array, kind="kind"):
-        recent.features(store, kind, array, lambda rows: asked.append(len(rows)) or array[rows, :1])
-
-    for array in arrays:
-        ask(array)
-    asked.clear()
-    for array in arrays[4:]:
-        ask(array)
-    assert asked == []
-    ask(arrays[-1], "another kind")
-    large = np.zeros((20, 20))
-    ask(large)
-    ask(large)
-    ask(arrays[0])
-    assert asked == [10, 20, 20, 10]
-
-
-def test_many_small_arrays_are_not_searched_for_ever():
-    store, recent = FeatureStore(Path("nowhere")), Recent(2**28)
-    asked = []
-
-    def ask(value):
-        array = np.full((1, 4), value)
-        recent.features(store, "kind", array, lambda rows: asked.append(value) or array[rows, :1])
-
-    for value in range(100):
-        ask(value)
-    asked.clear()
-    for value in (99, 98, 0, 1):
-        ask(value)
-    assert asked == [0, 1]
-
-
-def test_an_array_too_large_to_keep_is_not_copied():
-    store, recent = FeatureStore(Path("nowhere")), Recent(2**16)
-    large = np.zeros((1000, 1000))
-    tracemalloc.start()
-    try:
-        recent.features(store, "kind", large, lambda rows: large[rows, :1])
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < large.nbytes / 4

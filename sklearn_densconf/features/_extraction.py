@@ -16,7 +16,8 @@ from sklearn_densconf.features._forward import Forward
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._inputs import Rows
 from sklearn_densconf.features._layers import OUTPUT, Tap
-from sklearn_densconf.features._memory import RECENT, FeatureStore
+from sklearn_densconf.features._memory import FeatureStore
+from sklearn_densconf.features._recent import RECENT
 
 BLOCK = 16384  # samples looked up in the memory at once
 KEEP_EVERY = 30.0  # seconds after which computed features are written
@@ -86,7 +87,7 @@ class Extraction:
             list(self._computed(source, first))
             return self._widths
         if not self.store.widths:  # one store has the features of one shape of samples
-            self._known(self.store, source, first)
+            self._looked_up(self.store, source, first)
         return self.store.widths
 
     def features(self, source: Source, width: int) -> np.ndarray:
@@ -94,6 +95,8 @@ class Extraction:
         out = np.empty((len(source), width), np.float32)
         start = 0
         for part in self._parts(source):
+            if len(part) == len(source):
+                return part
             out[start : start + len(part)] = part
             start += len(part)
         return out
@@ -127,15 +130,15 @@ class Extraction:
 
     def _looked_up(self, store: FeatureStore, source: Source, block: np.ndarray) -> np.ndarray:
         digests = source.digests(block)
-        self._remember(store, source, block, digests)
-        return store.read(store.find(digests))
+        numbers = store.find(digests)
+        missing = np.flatnonzero(numbers < 0)
+        if len(missing):
+            self._remember(store, source, {int(block[row]): digests[row] for row in missing})
+            numbers = store.find(digests)
+        return store.read(numbers)
 
-    def _remember(
-        self, store: FeatureStore, source: Source, block: np.ndarray, digests: list[bytes]
-    ) -> None:
-        """Compute and keep the features of a block that are not kept yet, each picture once."""
-        missing = np.flatnonzero(store.find(digests) < 0)
-        digest_of = {int(block[row]): digests[row] for row in missing}
+    def _remember(self, store: FeatureStore, source: Source, digest_of: dict[int, bytes]) -> None:
+        """Compute and keep the features of samples that are not kept yet, each picture once."""
         chosen = sorted({digest: index for index, digest in digest_of.items()}.values())
         computed: list[Part] = []
         due = time.monotonic() + KEEP_EVERY
@@ -147,7 +150,6 @@ class Extraction:
                     due = time.monotonic() + KEEP_EVERY
         finally:  # what an interrupted run has computed is kept
             self._keep(store, computed, digest_of)
-        self._widths = store.widths
 
     def _keep(self, store: FeatureStore, computed: list[Part], digest_of: dict[int, bytes]) -> None:
         if computed:

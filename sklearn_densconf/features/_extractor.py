@@ -193,8 +193,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, n_features), float32
             The features.
         """
-        source = self._fit(X, y)
-        return self._extraction().features(source, self._n_features_out)
+        source, extraction = self._fit(X, y)
+        return extraction.features(source, self._n_features_out)
 
     def transform(self, X: Any) -> np.ndarray:
         """Give the features of samples.
@@ -259,7 +259,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
     def _n_features_out(self) -> int:
         return max(columns.stop for columns in self.feature_groups_.values())
 
-    def _fit(self, X: Any, y: Any) -> Source:
+    def _fit(self, X: Any, y: Any) -> tuple[Source, Extraction]:
         self._check_parameters()
         for learned in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on flat rows
             self.__dict__.pop(learned, None)
@@ -274,14 +274,16 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         source = self._source(X, reset=True)
         self.input_shape_ = source.shape
         self.backbone_ = as_frozen(network, source, y)
-        one_by_one = replace(self._extraction(), compile=False)  # a batch of one is no use again
+        extraction = self._extraction()
+        # What is compiled for a batch of one is of no use again; a replica of the network is.
+        one_by_one = replace(extraction, compile=False) if self.compile else extraction
         widths = one_by_one.widths(source)
         ends = np.cumsum([0, *widths]).tolist()
         self.feature_groups_ = {
             layer or OUTPUT: slice(start, end)
             for layer, start, end in zip(self._layers, ends[:-1], ends[1:], strict=True)
         }
-        return source
+        return source, extraction
 
     def _check_parameters(self) -> None:
         whole = (int, np.integer)
@@ -372,7 +374,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
     def __sklearn_clone__(self) -> Self:
         """Clone without copying the network: clones share its immutable copy."""
-        frozen = copy.copy(self)  # through __getstate__
+        is_module = isinstance(self.backbone, nn.Module)
+        frozen = copy.copy(self) if is_module else self  # copied through __getstate__
         return super(FeatureExtractor, frozen).__sklearn_clone__()
 
     def __sklearn_tags__(self) -> Tags:

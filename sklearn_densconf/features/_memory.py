@@ -7,26 +7,17 @@ space and harms nothing.
 """
 
 import json
-import math
 import os
 import threading
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from sklearn_densconf._array import chunks
 from sklearn_densconf.features._inputs import DIGEST_BYTES
-
-CHUNK_BYTES = 2**18  # of rows that are compared at once: memory is soon used again
-N_KEPT = 32  # arrays that are searched for a row: each takes as long as hashing 5 rows
-N_SAMPLED = 32  # words of a row that its key is made of, at least; not twice as many
-_FACTORS = np.random.default_rng(0).integers(2**64, size=2 * N_SAMPLED, dtype=np.uint64) | 1
 
 
 class FeatureStore:
@@ -113,141 +104,6 @@ class FeatureStore:
         self._paths.append(path)
         self._ends.append(start + len(digests))
         self._number.update(zip(digests, range(start, self._ends[-1]), strict=True))
-
-
-class _Seen(NamedTuple):
-    """An array of pictures, as words, their features, and an index of its rows by key."""
-
-    words: np.ndarray
-    features: np.ndarray
-    keys: np.ndarray
-    order: np.ndarray
-
-    @classmethod
-    def of(cls, words: np.ndarray, features: np.ndarray, keys: np.ndarray) -> "_Seen":
-        """Copy an array and its features."""
-        order = np.argsort(keys)
-        return cls(words.copy(), features.copy(), keys[order], order)
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory of all of it."""
-        return sum(part.nbytes for part in self)
-
-    def find(self, words: np.ndarray, keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Give the numbers that some rows of another array have in this one; -1 for none."""
-        at = np.searchsorted(self.keys, keys[rows])
-        at[at == len(self.keys)] = 0
-        alike = np.flatnonzero(self.keys[at] == keys[rows])
-        numbers = np.full(len(rows), -1)
-        for part in chunks(len(alike), words[0].nbytes, CHUNK_BYTES):
-            own = self.order[at[alike[part]]]
-            equal = (self.words[own] == words[rows[alike[part]]]).all(axis=1)
-            numbers[alike[part]] = np.where(equal, own, -1)
-        return numbers
-
-
-class Recent:
-    """The arrays of pictures that were seen last, and their features: equal rows are not hashed.
-
-    A grid search gives the same folds to every candidate, as new arrays, and the folds share most
-    of their rows. To compare an array with a copy takes a thirtieth of the time of hashing its
-    pictures one by one; to find its rows in other arrays takes a third.
-
-    Parameters
-    ----------
-    n_bytes : int
-        Memory for what is kept, of all stores together; a larger array than a quarter is not.
-    """
-
-    def __init__(self, n_bytes: int) -> None:
-        self._n_bytes = n_bytes
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Any, _Seen] = OrderedDict()
-
-    def features(
-        self,
-        store: FeatureStore,
-        kind: Any,
-        values: np.ndarray,
-        look_up: Callable[[np.ndarray], np.ndarray],
-    ) -> np.ndarray:
-        """Give the features of an array's rows.
-
-        Parameters
-        ----------
-        store : FeatureStore
-            Where they are kept.
-        kind : object
-            What equal rows must share to be equal pictures.
-        values : ndarray of shape (n, n_values), contiguous
-            The rows.
-        look_up : callable
-            Gives the features of rows by number, for those that were not seen lately.
-
-        Returns
-        -------
-        ndarray of shape (n, n_features)
-            The features.
-        """
-        words = _words(values)
-        glimpse = len(words), hash(words[:: max(1, len(words) // 4)].tobytes())
-        place = store.place(kind, words)
-        with self._lock:
-            kept = self._kept.copy()
-        same = kept.get((place, glimpse))
-        if same is not None and np.array_equal(same.words, words):
-            return same.features.copy()
-        unknown, keys = np.arange(len(words)), _keys(words)
-        parts = []
-        for seen in (seen for (where, _), seen in kept.items() if where == place):
-            numbers = seen.find(words, keys, unknown)
-            found = numbers >= 0
-            parts.append((unknown[found], seen.features[numbers[found]]))
-            unknown = unknown[~found]
-            if not len(unknown):
-                break
-        else:
-            parts.append((unknown, look_up(unknown)))
-            place = store.place(kind, words)  # the look-up may have made the folder
-        features = _assembled(parts)
-        if words.nbytes + features.nbytes <= self._n_bytes // 4:
-            self._keep((place, glimpse), _Seen.of(words, features, keys))
-        return features
-
-    def _keep(self, name: Any, seen: _Seen) -> None:
-        """Keep what was seen; the oldest make room."""
-        with self._lock:
-            self._kept[name] = seen
-            while (
-                len(self._kept) > N_KEPT
-                or sum(seen.n_bytes for seen in self._kept.values()) > self._n_bytes
-            ):
-                self._kept.popitem(last=False)
-
-
-RECENT = Recent(2**28)
-
-
-def _words(values: np.ndarray) -> np.ndarray:
-    """Give the content of contiguous rows as bits: NaN equals NaN, and 0 is not -0."""
-    bits = values.view(np.uint8)
-    return bits.view(f"u{math.gcd(8, bits.shape[1])}")
-
-
-def _keys(words: np.ndarray) -> np.ndarray:
-    """Give numbers that most different rows differ in, from some of their words."""
-    some = words[:, :: max(1, words.shape[1] // N_SAMPLED)].astype(np.uint64)
-    return some @ _FACTORS[: some.shape[1]]
-
-
-def _assembled(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Give one array of rows that come in parts, with their numbers."""
-    rows = np.concatenate([rows for rows, _ in parts])
-    features = np.concatenate([features for _, features in parts])
-    out = np.empty_like(features)
-    out[rows] = features
-    return out
 
 
 def open_store(folder: str | os.PathLike[str], key: str) -> FeatureStore:
