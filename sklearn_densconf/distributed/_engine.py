@@ -116,14 +116,14 @@ def _call(
     task: Callable[[Any, Any], Any], home: Path, caller: int, index: int, shard: Any
 ) -> tuple[int, Any]:
     if os.getpid() != caller:
-        _keep_freed_memory()
+        keep_freed_memory()
     model = read_model(home)
     with _marked(home, index):
         return index, task(model, shard)
 
 
 @lru_cache(maxsize=1)  # once a process
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let a worker process keep the memory of activations until it ends.
 
     glibc gives it back to the system after every layer or two, and has it cleared again: a quarter

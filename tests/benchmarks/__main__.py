@@ -1,5 +1,8 @@
 """Run the benchmarks and write their table: ``python -m tests.benchmarks [TOPIC ...]``.
 
+Each topic has a process of its own: settings of threads, and what glibc learns from the arrays that
+one topic frees, would change the times of the next.
+
 Each ``bench_<topic>.py`` has ``CASES`` (pairs run in turn, see ``_harness.Case``), ``FIGURES``
 (functions that give a ``Row`` measured in another way, such as peak memory), or both. A run of one
 topic replaces that topic's rows in ``docs/benchmarks.json`` and keeps the others.
@@ -8,6 +11,7 @@ topic replaces that topic's rows in ``docs/benchmarks.json`` and keeps the other
 import argparse
 import json
 import platform
+import subprocess
 import sys
 from dataclasses import asdict
 from datetime import date
@@ -37,10 +41,15 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.topics) - set(topics):
         parser.error(f"TOPIC must be among {topics}, got {sorted(unknown)}")
-    for topic in options.topics or topics:
-        rows = _run(topic, options.only)
-        if not options.only:
-            _store(topic, rows)
+    chosen = options.topics or topics
+    if len(chosen) > 1:
+        for topic in chosen:
+            command = [sys.executable, "-m", "tests.benchmarks", topic, "--only", options.only]
+            subprocess.run(command, check=True)
+        return
+    rows = _run(chosen[0], options.only)
+    if not options.only:
+        _store(chosen[0], rows)
 
 
 def _run(topic: str, only: str) -> list[Row]:

@@ -11,6 +11,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticD
 from sklearn.naive_bayes import GaussianNB
 
 from sklearn_densconf import GaussianDensityClassifier
+from sklearn_densconf.distributed._engine import keep_freed_memory
 from tests.benchmarks._harness import Case, Pair, Row
 from tests.benchmarks._inputs import torchvision
 
@@ -33,6 +34,12 @@ def _predict(n: int, d: int, k: int, dtype: Any = np.float64, times: int = 1) ->
     X, y = _samples(max(n, 20 * k), d, k, dtype)
     ours, peer = _fitted(GaussianDensityClassifier(), X, y), _fitted(GaussianNB(), X, y)
     return _repeated(ours.predict_proba, X[:n], times), _repeated(peer.predict_proba, X[:n], times)
+
+
+def _predict_with_kept_memory() -> Pair:
+    """Let this process keep the memory of GaussianNB's temporaries, 20 MB each, from here on."""
+    keep_freed_memory()
+    return _predict(N, D, K, np.float32)
 
 
 def _predict_and(dtype: Any, product: Callable[[np.ndarray], Callable[[], object]]) -> Pair:
@@ -240,6 +247,13 @@ CASES = [
         f"{FULL}, float32",
         ">= 1",
         partial(_detect, _evidence, "GMM", reg=SHARE),
+    ),
+    Case(
+        "predict_proba, diag, float32",
+        "GaussianNB on the same float32, in a process that does not give freed memory back",
+        LARGE,
+        "",
+        _predict_with_kept_memory,
     ),
 ]
 FIGURES = [float32_error]
