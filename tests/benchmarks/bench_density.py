@@ -252,7 +252,7 @@ CASES = [
         "predict_proba, diag, float32",
         "GaussianNB on the same float32, in a process that does not give freed memory back",
         LARGE,
-        "",
+        ">= 40",
         _predict_with_kept_memory,
     ),
 ]
