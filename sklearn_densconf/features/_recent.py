@@ -126,8 +126,8 @@ class Recent:
             parts.append((unknown, look_up(unknown)))
             place = store.place(kind, words)  # the look-up may have made the folder
         features = _assembled(parts)
-        if words.nbytes + features.nbytes <= self._n_bytes // 4:
-            name = _Name(place, glimpse, is_source=len(unknown) > 0)
+        name = _Name(place, glimpse, is_source=len(unknown) > 0)
+        if name not in self._kept and words.nbytes + features.nbytes <= self._n_bytes // 4:
             self._keep(name, _Seen.of(words, features, keys, unknown))
         return features
 
@@ -141,9 +141,9 @@ class Recent:
                 self._kept.move_to_end(name)
 
     def _keep(self, name: _Name, seen: _Seen) -> None:
-        """Keep what was seen, unless another has its name; the least recently used make room."""
+        """Keep what was seen; the least recently used make room."""
         with self._lock:
-            self._kept.setdefault(name, seen)
+            self._kept.setdefault(name, seen)  # another thread may have been first
             sources = [name for name in self._kept if name.is_source]
             for oldest in sources[:-N_SOURCES]:
                 del self._kept[oldest]
