@@ -224,6 +224,15 @@ DISTINCT = [
     _Scale({"c", "a"}),
     _Scale(frozenset({"c", "a"})),
     _Scale(np.float32(2)),
+    _Scale(np.array([2.0])),
+    _Scale(np.array([[2.0]])),
+    _Scale(np.array([2.0], np.float32)),
+    _Scale(np.array(["a", None], object)),
+    _Scale(np.array(["b", None], object)),
+    _Scale("2"),
+    _Scale(b"2"),
+    _Scale(True),
+    _Scale(2.0),
     _Scale(...),
     _Scale(os),
     _Scale(len),
@@ -242,6 +251,7 @@ def test_equal_objects_have_one_fingerprint():
     assert fingerprint(_make_scaling(2)) == fingerprint(_make_scaling(2))
     assert fingerprint(_Scale(torch.ones(2))) == fingerprint(_Scale(torch.ones(2)))
     assert fingerprint(_Scale((1, 2)), (1, 2)) == fingerprint(_Scale(pair), pair)
+    assert fingerprint(np.arange(8)[::2]) == fingerprint(np.array([0, 2, 4, 6]))
 
 
 def test_an_object_that_holds_itself_has_a_fingerprint():

@@ -1,6 +1,7 @@
 """The pipeline of a network and a density inside scikit-learn: searches, caches, processes."""
 
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -226,6 +227,22 @@ np.save(sys.argv[2], pipe.predict_proba(X))
 """
     _process(code, tmp_path / "pipe.joblib", tmp_path / "result.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "result.npy"), expected)
+
+
+def test_a_pickle_holds_the_network_once_unless_the_module_was_trained_further(digits):
+    X = digits[0]
+    module = networks.Convolutional()
+    extractor = FeatureExtractor(module, input_shape=(1, 8, 8)).fit(X)
+    loaded = pickle.loads(pickle.dumps(extractor))
+    assert loaded.backbone is loaded.backbone_
+    features = extractor.transform(X)
+    with torch.no_grad():
+        next(module.parameters()).mul_(2)
+    loaded = pickle.loads(pickle.dumps(extractor))
+    np.testing.assert_array_equal(loaded.transform(X), features)
+    trained = clone(loaded).fit(X)
+    np.testing.assert_array_equal(trained.transform(X), clone(extractor).fit_transform(X))
+    assert not np.array_equal(trained.transform(X), features)
 
 
 def test_a_dumped_library_pipeline_holds_its_weights_and_no_torch_storage(tmp_path, monkeypatch):

@@ -36,10 +36,14 @@ def write_model(model: Any, home: Path) -> None:
     arrays = [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
     spans = list(_spans(array.size for array in arrays))
     n_bytes = max((span.stop for span in spans), default=1)
-    mapped = np.lib.format.open_memmap(home / ARRAYS, "w+", np.uint8, (n_bytes,))
-    for span, array in zip(spans, arrays, strict=True):
-        mapped[span] = array
-    mapped.flush()
+    with (home / ARRAYS).open("wb") as file:
+        about = {"descr": "|u1", "fortran_order": False, "shape": (n_bytes,)}
+        np.lib.format.write_array_header_1_0(file, about)
+        begin = file.tell()
+        for span, array in zip(spans, arrays, strict=True):
+            file.seek(begin + span.start)
+            file.write(array.data)
+        file.truncate(begin + n_bytes)
     (home / REST).write_bytes(pickle.dumps((pickled, spans)))
 
 

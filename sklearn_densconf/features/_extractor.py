@@ -1,6 +1,5 @@
 """FeatureExtractor: activations of a network, as a scikit-learn transformer."""
 
-import copy
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -366,16 +365,21 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         return open_store(folder, _key(self.backbone_.fingerprint, code, how))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give the state for pickles and copies: the copy of a module, never the module."""
+        """Give the state for pickles and copies: of a module its copy, that of `fit` if alike."""
         state = super().__getstate__()
         if not isinstance(self.backbone, nn.Module):
             return state
-        return {**state, "backbone": FrozenBackbone(self.backbone)}  # state is our own __dict__
+        copied = FrozenBackbone(self.backbone)
+        fitted = state.get("backbone_")
+        is_alike = fitted is not None and fitted.fingerprint == copied.fingerprint
+        return {**state, "backbone": fitted if is_alike else copied}  # state is our own __dict__
 
     def __sklearn_clone__(self) -> Self:
         """Clone without copying the network: clones share its immutable copy."""
-        is_module = isinstance(self.backbone, nn.Module)
-        frozen = copy.copy(self) if is_module else self  # copied through __getstate__
+        if not isinstance(self.backbone, nn.Module):
+            return super().__sklearn_clone__()
+        frozen = object.__new__(type(self))
+        frozen.__dict__.update(vars(self), backbone=FrozenBackbone(self.backbone))
         return super(FeatureExtractor, frozen).__sklearn_clone__()
 
     def __sklearn_tags__(self) -> Tags:

@@ -1,16 +1,16 @@
 """Hashes of objects by content, the same in every process. A leaf.
 
-`joblib.hash` alone does not do: it sees addresses in tensors, no order in dictionaries (so none of
-layers without weights), and of functions and classes only the names, so that a forward pass or a
+`joblib.hash` does not do: it sees addresses in tensors, no order in dictionaries (so none of layers
+without weights), and of functions and classes only the names, so that a forward pass or a
 preprocessing that was edited would find the features of the old one.
 """
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 
@@ -23,7 +23,7 @@ _TOLD_BY_NAME = sys.stdlib_module_names | {
     "torch",
     "torchvision",
 }
-_PLAIN = (type(None), str, bytes, int, float, complex, np.generic, np.ndarray, np.dtype)
+_PLAIN = (type(None), str, bytes, int, float, complex, np.dtype)  # repr tells them apart
 
 
 def fingerprint(*values: Any) -> str:
@@ -45,13 +45,17 @@ def fingerprint(*values: Any) -> str:
     TypeError
         If something in the objects has no content that could be hashed, such as a lock.
     """
-    return joblib.hash(_unfolded(values, {}))
+    return hashlib.sha256(repr(_unfolded(values, {})).encode()).hexdigest()[:32]
 
 
 def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
-    """Take a value apart into nested lists of what `joblib.hash` sees the same everywhere."""
+    """Take a value apart into nested lists of plain values."""
     if isinstance(value, _PLAIN):
         return value
+    if isinstance(value, (np.ndarray, np.generic)):
+        if value.dtype.hasobject:
+            return ["objects", value.shape, _unfolded(value.tolist(), seen)]
+        return ["array", value.dtype, value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
     if not isinstance(value, tuple):  # which of two equal tuples it is depends on the interpreter
         if id(value) in seen:
             return ["seen", seen[id(value)][0]]
