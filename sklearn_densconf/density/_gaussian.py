@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.linalg.blas import dtrmm
+from scipy.linalg.lapack import dtrtri
 
 from sklearn_densconf._array import Array, as_like, namespace
 from sklearn_densconf.density._covariances import MATRIX_TYPES
@@ -22,6 +21,9 @@ FAR = 1e150  # a deviation whose square is a float64
 # The background's standard deviation is twice that of the broadest class: broader in every
 # direction, so that it outweighs every class far away, and no broader, so that it is felt early.
 BREADTH = 4.0
+# So many rows of a triangle are one block: LAPACK inverts it in one thread. The rest is left to
+# numpy's products, since scipy's BLAS has threads of its own, which wait milliseconds for numpy's.
+BLOCK = 128
 Terms = tuple[Array, Array, Array, Array, Array]  # as in Gaussians, from quadratic to steepest
 
 
@@ -222,11 +224,22 @@ def _whitening(covariance: Array, k: int | None = None) -> tuple[Array, Array]:
             "float in (0, 1], or raise var_smoothing"
         ) from error
     log_determinant = 2 * xp.sum(xp.log(xp.linalg.diagonal(factor)))
-    eye = as_like(np.eye(covariance.shape[0]), covariance)
     if xp is np:
-        inverse = solve_triangular(factor, eye, lower=True)
-        return np.ascontiguousarray(inverse), log_determinant  # as _whitened passes it on
+        return _inverted(factor), log_determinant
+    eye = as_like(np.eye(covariance.shape[0]), covariance)
     return xp.tril(xp.linalg.solve(factor, eye)), log_determinant
+
+
+def _inverted(factor: np.ndarray) -> np.ndarray:
+    """Invert a lower triangle."""
+    if len(factor) <= BLOCK:
+        return dtrtri(factor.T)[0].T  # in Fortran's order it is an upper triangle
+    half = len(factor) // 2
+    upper, lower = _inverted(factor[:half, :half]), _inverted(factor[half:, half:])
+    inverse = np.zeros_like(factor)
+    inverse[:half, :half], inverse[half:, half:] = upper, lower
+    inverse[half:, :half] = -lower @ (factor[half:, :half] @ upper)
+    return inverse
 
 
 _PREPARE: dict[str, Callable[[Array, Array], Terms]] = {
@@ -261,7 +274,7 @@ def _clip(values: Array, low: Array | float, high: Array | None) -> None:
 def _add_product(total: Array, left: Array, right: Array, factor: float) -> None:
     """Add factor * left @ right, in one pass where the library can.
 
-    Not by scipy's dgemm, which can: it has threads of its own, which wait for numpy's.
+    Not by scipy's dgemm, which can: see BLOCK.
     """
     if hasattr(total, "addmm_"):
         total.addmm_(left, right, alpha=factor)
@@ -306,10 +319,15 @@ def _add_full(total: Array, deviation: Array, of: Gaussians, factor: float) -> N
 
 
 def _whitened(deviation: Array, inverse: Array) -> Array:
-    """Give deviation @ inverse.T; BLAS takes half the time for a triangle."""
-    if namespace(deviation) is np:
-        return dtrmm(1.0, inverse.T, deviation.T, trans_a=1).T  # views that Fortran takes as is
-    return deviation @ inverse.T
+    """Give deviation @ inverse.T, without most of the products with the zeros of a triangle."""
+    if namespace(deviation) is not np:
+        return deviation @ inverse.T
+    white = np.empty_like(deviation)
+    for start in range(0, len(inverse), BLOCK):
+        block = slice(start, start + BLOCK)
+        known = slice(0, start + BLOCK)
+        np.matmul(deviation[:, known], inverse[block, known].T, out=white[:, block])
+    return white
 
 
 _ADD_DISTANCE: dict[str, Callable[[Array, Array, Gaussians, float], None]] = {
