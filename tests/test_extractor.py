@@ -284,6 +284,26 @@ def test_a_network_that_calls_view_has_its_channels_first(pictures):
     np.testing.assert_allclose(features, _outputs(network, pictures), rtol=1e-5, atol=1e-6)
 
 
+class _Layout(nn.Module):
+    """Tells by its outputs whether its maps have the channels last in memory."""
+
+    def __init__(self, n_channels):
+        super().__init__()
+        self.conv = nn.Conv2d(n_channels, 4, 3)
+
+    def forward(self, X):
+        is_last = self.conv(X).is_contiguous(memory_format=torch.channels_last)
+        return torch.full((len(X), 1), float(is_last))
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_maps_have_the_channels_last_on_a_cpu_also_those_of_grey_pictures(n_channels, dtype):
+    X = np.ones((5, n_channels, 12, 12), dtype)
+    extractor = FeatureExtractor(_Layout(n_channels), batch_size=2, device="cpu")
+    np.testing.assert_array_equal(extractor.fit_transform(X), np.ones((5, 1)))
+
+
 def test_a_wrong_shape_says_nothing_about_the_order_in_memory(network, pictures):
     frozen = FrozenBackbone(network)
     with pytest.raises(ValueError, match="the network refuses samples of shape"):

@@ -3,25 +3,22 @@
 It does not import torch: a worker that measures plain features starts in a second, not in five.
 """
 
-import ctypes
 import os
-import platform
 import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import joblib
 
+from sklearn_densconf._freed_memory import keep_freed_memory
 from sklearn_densconf.distributed._model_file import forget_model, read_model, write_model
 
 UNFINISHED = "unfinished-"  # how the names of all that is temporary begin
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in glibc's malloc.h
 DEATHS = 3  # of workers, after which a shard is given up
 
 
@@ -120,19 +117,6 @@ def _call(
     model = read_model(home)
     with _marked(home, index):
         return index, task(model, shard)
-
-
-@lru_cache(maxsize=1)  # once a process
-def keep_freed_memory() -> None:
-    """Let a worker process keep the memory of activations until it ends.
-
-    glibc gives it back to the system after every layer or two, and has it cleared again: a quarter
-    of MobileNetV2's time on a CPU, more where several workers do so at once.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest that glibc takes
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sklearn_densconf._freed_memory import freed_memory_kept
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._batches import Source, batches_on
 from sklearn_densconf.features._device import OutOfMemoryError
@@ -163,17 +165,19 @@ class Extraction:
         plan = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
         batches = batches_on(self.device, source, plan, self.num_workers)
         running: tuple[np.ndarray, torch.Tensor] | None = None
-        for part, batch in zip(self._with_progress(plan), batches, strict=True):
-            next_one = part, self._passed(source, batch)
+        with freed_memory_kept() if self.device.type == "cpu" else nullcontext():
+            for part, batch in zip(self._with_progress(plan), batches, strict=True):
+                next_one = part, self._passed(source, batch)
+                if running is not None:
+                    yield self._fetched(source, *running)
+                running = next_one
             if running is not None:
                 yield self._fetched(source, *running)
-            running = next_one
-        if running is not None:
-            yield self._fetched(source, *running)
 
     def _passed(self, source: Source, batch: torch.Tensor) -> torch.Tensor:
+        one_last = self._channels_last and self.device.type == "cpu"
         try:
-            return self._forward(batch)
+            return self._forward(_with_channel_last(batch) if one_last else batch)
         except RuntimeError as error:
             if self._widths or isinstance(error, OutOfMemoryError):
                 raise
@@ -209,3 +213,13 @@ class Extraction:
             return plan
         tqdm = import_optional("tqdm.auto", "verbose > 0")
         return tqdm.tqdm(plan, desc="Features", unit="batch")
+
+
+def _with_channel_last(batch: torch.Tensor) -> torch.Tensor:
+    """Say of a single channel, which is first and last at once, that it is last.
+
+    torch goes by the strides, and with the channel first LeNet-5 takes nearly twice the time.
+    """
+    if batch.ndim != 4 or batch.shape[1] != 1 or not batch.is_contiguous():
+        return batch
+    return batch.as_strided(batch.shape, (batch[0].numel(), 1, batch.shape[3], 1))

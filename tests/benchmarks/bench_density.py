@@ -11,7 +11,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticD
 from sklearn.naive_bayes import GaussianNB
 
 from sklearn_densconf import GaussianDensityClassifier
-from sklearn_densconf.distributed._engine import keep_freed_memory
+from sklearn_densconf._freed_memory import keep_freed_memory
 from tests.benchmarks._harness import Case, Pair, Row
 from tests.benchmarks._inputs import torchvision
 

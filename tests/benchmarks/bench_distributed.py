@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, distributed
-from sklearn_densconf.distributed._engine import keep_freed_memory
+from sklearn_densconf._freed_memory import keep_freed_memory
 from tests.benchmarks._harness import Case, Pair
 from tests.benchmarks._inputs import DATA
 
@@ -110,6 +110,7 @@ CASES = [
         f"MobileNetV2, {N_PICTURES} pictures, 8 shards, into a folder",
         ">= 1.6",
         _features_from_paths,
+        pairs=9,
     ),
     Case(
         "distributed.fit of a pipeline, two workers",
@@ -117,6 +118,7 @@ CASES = [
         f"MobileNetV2, {N_PICTURES} pictures, 8 shards, 20 classes",
         ">= 1.6",
         _fit_on_pictures,
+        pairs=9,
     ),
     Case(
         "distributed.fit of a density, two workers",
@@ -124,5 +126,6 @@ CASES = [
         "8 files of 20,000 x 500 float32, 100 classes",
         ">= 1.6",
         _fit_on_files_of_features,
+        pairs=25,
     ),
 ]
