@@ -21,6 +21,7 @@ from pathlib import Path
 
 import joblib
 import psutil
+from threadpoolctl import threadpool_info
 
 from tests.benchmarks._harness import Row, measure
 from tests.benchmarks._scaling_page import scaling_page
@@ -67,10 +68,10 @@ def _said(row: Row) -> Row:
 def _store(topic: str, rows: list[Row]) -> None:
     path = DOCS / "benchmarks.json"
     stored = json.loads(path.read_text()) if path.exists() else {"topics": {}}
-    stored["machine"] = _machine()
     stored["versions"] = {name: version(name) for name in PACKAGES}
     stored["topics"][topic] = {
         "date": date.today().isoformat(),
+        "machine": _machine(),
         "rows": [{**asdict(row), "met": row.met} for row in rows],
     }
     stored["topics"] = dict(sorted(stored["topics"].items()))
@@ -82,9 +83,11 @@ def _store(topic: str, rows: list[Row]) -> None:
 
 def _machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
+    blas = next(library for library in threadpool_info() if library["user_api"] == "blas")
     return (
-        f"{joblib.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB of memory, "
-        f"{platform.system()}, Python {platform.python_version()}"
+        f"{joblib.cpu_count()} cores ({platform.machine()}; {blas['internal_api']} chose its "
+        f"{blas['architecture']} kernels), {memory:.0f} GiB of memory, {platform.system()}, "
+        f"Python {platform.python_version()}"
     )
 
 
@@ -106,10 +109,11 @@ def _page(stored: dict) -> str:
         "figure is the peer's time over ours, where it is `<=` ours over the peer's; the times are "
         "medians, ours first.",
         "",
-        f"Machine: {stored['machine']}. Versions: {versions}.",
+        f"Versions: {versions}.",
     ]
     for topic, table in stored["topics"].items():
-        lines += ["", f"## {topic.capitalize()}", "", f"Measured on {table['date']}.", ""]
+        measured = f"Measured on {table['date']}, on {table['machine']}."
+        lines += ["", f"## {topic.capitalize()}", "", measured, ""]
         lines += [
             "| what | against | at | figure | times | goal | met | note |",
             "| --- " * 8 + "|",
