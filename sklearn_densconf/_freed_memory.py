@@ -14,16 +14,31 @@ from functools import cache
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in glibc's malloc.h
 _LARGEST = 2**25  # bytes: larger blocks glibc always takes from the system
 _KEPT = 2**30  # bytes
-_LOCK = threading.Lock()
-_users = 0
+
+
+class _Malloc:
+    """The process's malloc, and how many have asked it to keep what is freed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+
+    def add(self, n_users: int) -> None:
+        """Count users who come, or go (-1); only while there are any, freed memory is kept."""
+        with self._lock:
+            self._users += n_users
+            libc = _libc()
+            if libc is not None:
+                libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+                libc.mallopt(_M_TRIM_THRESHOLD, _KEPT if self._users else 2 * _LARGEST)
+
+
+_MALLOC = _Malloc()
 
 
 def keep_freed_memory() -> None:
     """Keep it until the process ends: for workers, which do nothing else; call it as you like."""
-    global _users  # noqa: PLW0603 - the setting is the process's
-    with _LOCK:
-        _users += 1
-        _limit(_KEPT)
+    _MALLOC.add(1)
 
 
 @contextmanager
@@ -33,23 +48,11 @@ def freed_memory_kept() -> Iterator[None]:
     Afterwards the thresholds are those that glibc comes to by itself, in a process that has freed
     one block of 32 MiB.
     """
-    global _users  # noqa: PLW0603
-    keep_freed_memory()
+    _MALLOC.add(1)
     try:
         yield
     finally:
-        with _LOCK:
-            _users -= 1
-            if _users == 0:
-                _limit(2 * _LARGEST)
-
-
-def _limit(n_bytes: int) -> None:
-    """Set how much freed memory is kept."""
-    libc = _libc()
-    if libc is not None:
-        libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST)
-        libc.mallopt(_M_TRIM_THRESHOLD, n_bytes)
+        _MALLOC.add(-1)
 
 
 @cache
