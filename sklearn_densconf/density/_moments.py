@@ -24,7 +24,7 @@ from sklearn_densconf._array import Array, as_like, chunks, float64, namespace, 
 KIND = {"diag": "diag", "spherical": "diag", "tied_diag": "diag", "tied": "tied", "full": "full"}
 # Of samples a block. Small ones stay in the cache while they are passed four times; a product of
 # matrices wants larger ones.
-BLOCK_BYTES = {"diag": 2**21, "tied": 2**23, "full": 2**23}
+BLOCK_BYTES = {"diag": 2**22, "tied": 2**23, "full": 2**23}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def measure(X: Array, codes: np.ndarray, weight: Array, n_classes: int, kind: st
         own = codes[part]
         values = float64(xp.take(X, as_like(order[part], X), axis=0))
         block = _measure_block(values, own - own[0], weights[part], kind)
-        _absorb(whole, slice(int(own[0]), int(own[-1]) + 1), block)
+        _absorb(whole, int(own[0]), block)
     return whole
 
 
@@ -143,15 +143,22 @@ def _blocks(codes: np.ndarray, row_bytes: int, kind: str) -> Iterator[slice]:
             yield slice(start + part.start, start + part.stop)
 
 
-def _absorb(whole: Moments, present: slice, block: Moments) -> None:
-    """Merge the moments of a block, whose classes are a slice of all, into those of the whole."""
-    shared = whole.kind == "tied"
-    scatter = whole.scatter if shared else whole.scatter[present, ...]
-    old = Moments(whole.kind, whole.count[present], whole.mean[present, ...], scatter)
-    new = merge(old, block)
-    whole.count[present] = new.count
-    whole.mean[present, ...] = new.mean
-    whole.scatter[slice(None) if shared else present, ...] = new.scatter
+def _absorb(whole: Moments, first: int, block: Moments) -> None:
+    """Add a block: as samples are sorted, no class but its first can have been begun."""
+    begun = merge(_of_class(whole, first), _of_class(block, 0))
+    present = slice(first, first + block.count.shape[0])
+    for to, own, own_first in zip(_arrays(whole), _arrays(block), _arrays(begun), strict=True):
+        if to.shape == own_first.shape:  # one class in all, or a scatter of all classes
+            to[...] = own_first
+        else:
+            own[:1, ...] = own_first
+            to[present, ...] = own
+
+
+def _of_class(moments: Moments, k: int) -> Moments:
+    own, shared = slice(k, k + 1), moments.kind == "tied"
+    scatter = moments.scatter if shared else moments.scatter[own, ...]
+    return Moments(moments.kind, moments.count[own], moments.mean[own, ...], scatter)
 
 
 def _measure_block(values: Array, codes: np.ndarray, weight: Array, kind: str) -> Moments:
