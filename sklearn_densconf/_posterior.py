@@ -3,6 +3,7 @@
 Imports no estimator of this package.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from sklearn_densconf._array import (
     pick,
     to_numpy,
 )
+from sklearn_densconf._blas_threads import one_thread_if_few
 from sklearn_densconf._validation import check_features, check_same_namespace, encode_labels
 
 
@@ -68,7 +70,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Probabilities; each row sums to 1. float32 for float32 input, else float64.
         """
-        return self._filled(_to_posterior, self._checked(X, "predict_proba"))
+        return self._normalised(_to_posterior, self._checked(X, "predict_proba"))
 
     def predict_log_proba(self, X: Any) -> Array:
         """Give the logarithm of the posterior.
@@ -83,7 +85,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Logarithms of probabilities, log p(y | z), in nats.
         """
-        return self._filled(_to_log_posterior, self._checked(X, "predict_log_proba"))
+        return self._normalised(_to_log_posterior, self._checked(X, "predict_log_proba"))
 
     def predict_joint_log_proba(self, X: Any) -> Array:
         """Give log p(z | y) + log p(y), before it is normalised over the classes.
@@ -98,7 +100,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes)
             Joint log-probabilities, in nats; -inf for a class without samples.
         """
-        return self._filled(_to_joint, self._checked(X, "predict_joint_log_proba"))
+        return self._normalised(_to_joint, self._checked(X, "predict_joint_log_proba"))
 
     def confidence(self, X: Any, y: Any = None) -> Array:
         """Give the posterior of one label of each sample.
@@ -129,9 +131,9 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
 
         X = self._checked(X, "confidence")
         if y is None and self.predict_from == "posterior":
-            return map_rows(of_predicted, self._n_classes, X)
+            return self._mapped(of_predicted, X)
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        return map_rows(of_labels, self._n_classes, X, codes)
+        return self._mapped(of_labels, X, codes)
 
     def _write_joint(self, X: Array, own: Array) -> Array | float:
         raise NotImplementedError
@@ -151,11 +153,24 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
             check_same_namespace(X, self._home, f"{type(self).__name__}.{method}()")
         return X
 
-    def _filled(self, normalise: Callable[[Array, Array | float], None], X: Array) -> Array:
+    @property
+    def _multiplications(self) -> float:
+        """About how many a sample takes, in products of matrices."""
+        return math.inf
+
+    def _mapped(self, function: Callable[..., Array], X: Array, *others: Array) -> Array:
+        with one_thread_if_few(X.shape[0] * self._multiplications):
+            return map_rows(function, self._n_classes, X, *others)
+
+    def _filled(self, write: Callable[[Array, Array], object], X: Array) -> Array:
+        with one_thread_if_few(X.shape[0] * self._multiplications):
+            return fill_rows(write, self._n_classes, X)
+
+    def _normalised(self, normalise: Callable[[Array, Array | float], None], X: Array) -> Array:
         def write(chunk: Array, own: Array) -> None:
             normalise(own, self._write_joint(chunk, own))
 
-        return fill_rows(write, self._n_classes, X)
+        return self._filled(write, X)
 
     def _predicted_codes(self, X: Array) -> Array:
         def largest(chunk: Array, own: Array) -> Array:
@@ -164,7 +179,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
 
         if self.predict_from == "features":
             return namespace(X).argmax(X, axis=1)
-        return map_rows(largest, self._n_classes, X)
+        return self._mapped(largest, X)
 
     def _codes(self, y: Any, X: Array) -> Array:
         codes = encode_labels(y, self.classes_)

@@ -8,6 +8,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_densconf._array import Array, as_like, to_numpy
+from sklearn_densconf._blas_threads import one_thread_if_few
 from sklearn_densconf._validation import (
     check_labels,
     check_matrix,
@@ -272,7 +273,8 @@ class GaussianDensityClassifier(GaussianScores):
     def _measure(self, X: Array, codes: np.ndarray, weight: Array) -> Moments:
         _checks.check_shapes(self, X.shape[1])
         kind = _moments.KIND[self.covariance_type]
-        with np.errstate(over="ignore", invalid="ignore"):  # said by check_measured
+        few = one_thread_if_few(X.shape[0] * X.shape[1] ** 2)
+        with few, np.errstate(over="ignore", invalid="ignore"):  # said by check_measured
             moments = _moments.measure(X, codes, weight, self._n_classes, kind)
         _checks.check_measured(moments, X)
         return moments

@@ -11,13 +11,12 @@ from sklearn_densconf._array import (
     Array,
     as_like,
     device_of,
-    fill_rows,
     log_sum_exp,
-    map_rows,
     namespace,
     pick,
     to_numpy,
 )
+from sklearn_densconf._blas_threads import one_thread_if_few
 from sklearn_densconf._posterior import PosteriorMixin
 from sklearn_densconf._validation import check_priors
 from sklearn_densconf.density import _checks, _covariances, _gaussian, _moments
@@ -69,7 +68,7 @@ class GaussianScores(PosteriorMixin):
             _gaussian.write_log_density(memory, chunk, gaussians, log_prior=log_prior)
             return log_sum_exp(memory)[:, 0]
 
-        return map_rows(evidence, self._n_classes, X)
+        return self._mapped(evidence, X)
 
     def mahalanobis(self, X: Any) -> Array:
         """Give the squared Mahalanobis distance to each class.
@@ -90,7 +89,7 @@ class GaussianScores(PosteriorMixin):
         def write(chunk: Array, memory: Array) -> None:
             _gaussian.write_squared_distance(memory, chunk, gaussians)
 
-        return fill_rows(write, self._n_classes, X)
+        return self._filled(write, X)
 
     def typicality(self, X: Any, y: Any = None) -> Array:
         """Give the fraction of a class that lies farther out than a sample.
@@ -117,7 +116,7 @@ class GaussianScores(PosteriorMixin):
             return as_like(chdtrc(self.n_features_in_, distance), chunk)
 
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        return map_rows(tail, self._n_classes, X, codes)
+        return self._mapped(tail, X, codes)
 
     @property
     def class_count_(self) -> Array:
@@ -146,6 +145,16 @@ class GaussianScores(PosteriorMixin):
     @property
     def _home(self) -> Array:
         return self._moments.mean
+
+    @property
+    def _multiplications(self) -> float:
+        d, k = self.n_features_in_, self._n_classes
+        return {"tied": d * (d + k), "full": d * d * k}.get(self.covariance_type, 2 * d * k)
+
+    @property
+    def _multiplications_to_prepare(self) -> float:
+        d, k = self.n_features_in_, self._n_classes
+        return {"tied": d**3, "full": d**3 * k}.get(self.covariance_type, 2 * d * k)
 
     def _write_joint(self, X: Array, own: Array) -> Array | float:
         gaussians, wide = self._gaussians(X)
@@ -176,7 +185,8 @@ class GaussianScores(PosteriorMixin):
         )
         derived = self._derived  # once: another thread may replace it
         if derived is None or derived[0] != made_from:
-            derived = made_from, self._prepared(_moments.like(self._moments, X))
+            with one_thread_if_few(self._multiplications_to_prepare):
+                derived = made_from, self._prepared(_moments.like(self._moments, X))
             self._derived = derived
         return derived[1]
 

@@ -2,17 +2,19 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from sklearn_densconf import FeatureExtractor
+from sklearn_densconf import FeatureExtractor, _blas_threads
 from sklearn_densconf.datasets import load_mnist
 from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.paper._networks import LeNet5
@@ -20,6 +22,7 @@ from tests.benchmarks._harness import Case, Pair
 from tests.benchmarks._inputs import DATA, imagenet_net
 
 WORKERS = 2
+FEW = "MobileNetV2, 10 calls of 8 pictures, 1,000 features and classes"
 GRID = {
     "temperature": ["n_features", 1.0, 2.0, 4.0],
     "covariance_type": ["diag", "tied_diag", "tied"],
@@ -69,6 +72,36 @@ def _compiled() -> Pair:
         for made in (True, False)
     )
     return lambda: compiled.transform(X), lambda: eager.transform(X)
+
+
+def _small_batches_and_network() -> Pair:
+    pipe, X = _scoring_few()
+    return _ten_times(partial(pipe.predict_proba, X)), _ten_times(partial(pipe[0].transform, X))
+
+
+def _small_batches_and_all_threads() -> Pair:
+    """Give them with small products in one thread, and in all."""
+    pipe, X = _scoring_few()
+    ours = _ten_times(partial(pipe.predict_proba, X))
+
+    def peer() -> None:
+        with patch.object(_blas_threads, "MOST", 0):
+            ours()
+
+    return ours, peer
+
+
+def _scoring_few() -> tuple[Pipeline, torch.Tensor]:
+    """Give a pipeline of a network and 1,000 classes, and a few pictures."""
+    X = _tensors(8)
+    extractor = FeatureExtractor(imagenet_net().mobilenet_v2(), device="cpu").fit(X)
+    d, random, y = extractor.transform(X).shape[1], np.random.default_rng(0), np.arange(20_000)
+    density = GaussianDensityClassifier().fit(random.standard_normal((len(y), d)), y % 1000)
+    return make_pipeline(extractor, density), X
+
+
+def _ten_times(call: Callable[[], object]) -> Callable[[], object]:
+    return lambda: [call() for _ in range(10)]
 
 
 def _grid_search(n_folds: int) -> Pair:
@@ -151,6 +184,20 @@ CASES = [
         "MobileNetV2, 500 pictures, batch 50",
         ">= 1",
         _compiled,
+    ),
+    Case(
+        "Pipeline.predict_proba, few pictures a call",
+        "its extractor alone",
+        FEW,
+        "<= 1.1",
+        _small_batches_and_network,
+    ),
+    Case(
+        "Pipeline.predict_proba, few pictures a call",
+        "the same with small products in all threads of BLAS",
+        FEW,
+        ">= 1",
+        _small_batches_and_all_threads,
     ),
     Case(
         "grid search with the extractor's memory",

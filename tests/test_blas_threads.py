@@ -1,0 +1,117 @@
+"""Small products are left to one thread of BLAS, while they last, and only beside torch."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch  # noqa: F401 - that it is loaded is what counts
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from sklearn_densconf import GaussianDensityClassifier
+from sklearn_densconf._blas_threads import FEWEST, MOST, one_thread_if_few
+from sklearn_densconf.density import _gaussian
+
+K = 40
+SEVERAL = 3
+
+
+@pytest.fixture(autouse=True)
+def several_threads():
+    with threadpool_limits(SEVERAL, user_api="blas"):
+        if _threads() != {SEVERAL}:
+            pytest.skip("no BLAS whose threads can be set")
+        yield
+
+
+def _threads():
+    return {of["num_threads"] for of in threadpool_info() if of["user_api"] == "blas"}
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What is seen of the threads in every product of a density."""
+    numbers = set()
+    add_product = _gaussian._add_product
+
+    def watched(*args):
+        numbers.update(_threads())
+        add_product(*args)
+
+    monkeypatch.setattr(_gaussian, "_add_product", watched)
+    return numbers
+
+
+@pytest.fixture
+def density():
+    X, y = np.random.default_rng(0).standard_normal((10 * K, K)), np.arange(10 * K) % K
+    return GaussianDensityClassifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["predict", "predict_proba", "confidence", "score_samples", "mahalanobis", "typicality"],
+)
+def test_a_small_product_has_one_thread_and_gives_the_others_back(density, seen, method):
+    getattr(density, method)(np.zeros((10, K)))
+    assert seen == {1}
+    assert _threads() == {SEVERAL}
+
+
+@pytest.mark.parametrize("n", [1, MOST // (2 * K * K) + 1])
+def test_what_wakes_no_thread_and_what_takes_long_is_left_alone(density, seen, n):
+    density.predict(np.zeros((n, K)))
+    assert seen == {SEVERAL}
+
+
+def test_an_error_gives_the_threads_back():
+    def fail():
+        with one_thread_if_few(FEWEST):
+            raise ArithmeticError(_threads())
+
+    with pytest.raises(ArithmeticError, match=r"\{1\}"):
+        fail()
+    assert _threads() == {SEVERAL}
+
+
+def test_whoever_comes_second_leaves_the_threads_to_the_first():
+    def second():
+        with one_thread_if_few(FEWEST):
+            pass
+
+    with one_thread_if_few(FEWEST):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+        assert _threads() == {1}
+    assert _threads() == {SEVERAL}
+
+
+def test_the_threads_come_back_after_many_users_at_once():
+    def often():
+        for _ in range(200):
+            with one_thread_if_few(FEWEST):
+                pass
+
+    threads = [threading.Thread(target=often) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert _threads() == {SEVERAL}
+
+
+def test_without_torch_all_threads_are_used():
+    code = f"""
+import sys
+from threadpoolctl import threadpool_info, threadpool_limits
+from sklearn_densconf import GaussianDensityClassifier
+from sklearn_densconf._blas_threads import FEWEST, one_thread_if_few
+threads = lambda: {{of["num_threads"] for of in threadpool_info() if of["user_api"] == "blas"}}
+threadpool_limits({SEVERAL}, user_api="blas")
+with one_thread_if_few(FEWEST):
+    print("torch" in sys.modules, threads())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split(maxsplit=1) == ["False", f"{{{SEVERAL}}}\n"]
