@@ -1,7 +1,8 @@
-"""One thread for small products of matrices, where a network may be next. A leaf.
+"""The threads of BLAS: how many there are, and one for small products. A leaf.
 
-The threads of OpenBLAS wait for their next product busily, for up to 0.1 s, and a network on the
-same cores takes twice its time meanwhile. One thread alone wakes no others.
+The threads of OpenBLAS wait for their next product busily, for up to 0.1 s, and whatever computes
+in threads of its own takes twice its time meanwhile: the network that is next in a pipeline, or
+the next fit. One thread alone wakes no others.
 
 References
 ----------
@@ -9,7 +10,6 @@ https://github.com/OpenMathLib/OpenBLAS/issues/3187, "Slowdown when using openbl
 alongside openmp based parallel code".
 """
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +18,14 @@ from functools import cache
 from threadpoolctl import ThreadpoolController
 
 FEWEST = 2**13  # multiplications: fewer are left to one thread by OpenBLAS itself
-MOST = 2**28  # multiplications: 10 ms of one thread; a network takes longer for such a batch
+MOST = 2**28  # multiplications: 10 ms of one thread
 _LIMITED = threading.Lock()  # by one user at a time, who gives back the threads that there were
 
 
 @contextmanager
 def one_thread_if_few(n_multiplications: float) -> Iterator[None]:
-    """Compute with one thread of BLAS, if that is soon done and torch is loaded."""
-    few = FEWEST <= n_multiplications < MOST and "torch" in sys.modules
-    if not (few and _LIMITED.acquire(blocking=False)):
+    """Compute with one thread of BLAS, if that is soon done."""
+    if not (FEWEST <= n_multiplications < MOST and _LIMITED.acquire(blocking=False)):
         yield
         return
     try:
@@ -34,6 +33,11 @@ def one_thread_if_few(n_multiplications: float) -> Iterator[None]:
             yield
     finally:
         _LIMITED.release()
+
+
+def number_of_threads() -> int:
+    """Give how many BLAS may use: what else computes in threads takes as many."""
+    return max((about["num_threads"] for about in _libraries().info()), default=1)
 
 
 @cache

@@ -1,12 +1,9 @@
-"""Small products are left to one thread of BLAS, while they last, and only beside torch."""
+"""Small products are left to one thread of BLAS, while they last."""
 
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
-import torch  # noqa: F401 - that it is loaded is what counts
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_densconf import GaussianDensityClassifier
@@ -100,18 +97,3 @@ def test_the_threads_come_back_after_many_users_at_once():
     for thread in threads:
         thread.join()
     assert _threads() == {SEVERAL}
-
-
-def test_without_torch_all_threads_are_used():
-    code = f"""
-import sys
-from threadpoolctl import threadpool_info, threadpool_limits
-from sklearn_densconf import GaussianDensityClassifier
-from sklearn_densconf._blas_threads import FEWEST, one_thread_if_few
-threads = lambda: {{of["num_threads"] for of in threadpool_info() if of["user_api"] == "blas"}}
-threadpool_limits({SEVERAL}, user_api="blas")
-with one_thread_if_few(FEWEST):
-    print("torch" in sys.modules, threads())
-"""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split(maxsplit=1) == ["False", f"{{{SEVERAL}}}\n"]

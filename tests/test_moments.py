@@ -1,11 +1,12 @@
 """Moments: parts merged equal the whole, and equal ten naive lines."""
 
 import functools
+import threading
 
 import numpy as np
 import pytest
 
-from sklearn_densconf.density import _moments
+from sklearn_densconf.density import GaussianDensityClassifier, _moments
 from sklearn_densconf.density._moments import Moments, measure, merge
 
 KINDS = ["diag", "tied", "full"]
@@ -53,6 +54,33 @@ def test_measure_equals_naive_sums(kind, offset, block_bytes, monkeypatch):
     X, codes, weight = _sample(offset=offset)
     actual = measure(X, codes, weight, N_CLASSES, kind)
     assert_same(actual, _naive(X, codes, weight, N_CLASSES, kind))
+
+
+def test_threads_measure_what_one_does_to_the_last_bit(monkeypatch):
+    monkeypatch.setitem(_moments.BLOCK_BYTES, "diag", 8 * N_FEATURES * 7)
+    X, codes, weight = _sample()
+    seen, measure_block = set(), _moments._measure_block
+
+    def watched(*args):
+        seen.add(threading.current_thread().name)
+        return measure_block(*args)
+
+    monkeypatch.setattr(_moments, "_measure_block", watched)
+    results = {}
+    for n_threads in (1, 3):
+        monkeypatch.setattr(_moments, "number_of_threads", lambda n=n_threads: n)
+        results[n_threads] = measure(X, codes, weight, N_CLASSES, "diag")
+    assert {name.split("_")[0] for name in seen} == {"MainThread", "densconf"}
+    for name in ("count", "mean", "scatter"):
+        np.testing.assert_array_equal(getattr(results[1], name), getattr(results[3], name))
+
+
+def test_an_overflow_in_a_thread_is_said_once_and_clearly(monkeypatch):
+    monkeypatch.setitem(_moments.BLOCK_BYTES, "diag", 8 * N_FEATURES * 7)
+    monkeypatch.setattr(_moments, "number_of_threads", lambda: 3)
+    X, codes, _ = _sample()
+    with pytest.raises(ValueError, match="squares overflow"):  # and no warning
+        GaussianDensityClassifier().fit(X * 1e200, codes)
 
 
 @pytest.mark.parametrize("kind", KINDS)

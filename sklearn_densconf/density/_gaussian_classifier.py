@@ -273,7 +273,8 @@ class GaussianDensityClassifier(GaussianScores):
     def _measure(self, X: Array, codes: np.ndarray, weight: Array) -> Moments:
         _checks.check_shapes(self, X.shape[1])
         kind = _moments.KIND[self.covariance_type]
-        few = one_thread_if_few(X.shape[0] * X.shape[1] ** 2)
+        n_multiplications = 0 if kind == "diag" else X.shape[0] * X.shape[1] ** 2
+        few = one_thread_if_few(n_multiplications)
         with few, np.errstate(over="ignore", invalid="ignore"):  # said by check_measured
             moments = _moments.measure(X, codes, weight, self._n_classes, kind)
         _checks.check_measured(moments, X)

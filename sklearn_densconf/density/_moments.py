@@ -19,12 +19,15 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array
 
+from sklearn_densconf._ahead import ahead
 from sklearn_densconf._array import Array, as_like, chunks, float64, namespace, to_numpy
+from sklearn_densconf._blas_threads import number_of_threads
 
 KIND = {"diag": "diag", "spherical": "diag", "tied_diag": "diag", "tied": "tied", "full": "full"}
 # Of samples a block. Small ones stay in the cache while they are passed four times; a product of
 # matrices wants larger ones.
 BLOCK_BYTES = {"diag": 2**22, "tied": 2**23, "full": 2**23}
+MOST_THREADS = 4  # that measure blocks, three times whose memory each takes
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,15 @@ def measure(X: Array, codes: np.ndarray, weight: Array, n_classes: int, kind: st
     weights = to_numpy(weight)
     order = np.lexsort((-weights, codes))
     codes, weights = codes[order], weights[order]
-    for part in _blocks(codes, 8 * d, kind):
+
+    def measured(part: slice) -> tuple[int, Moments]:
         own = codes[part]
         values = float64(xp.take(X, as_like(order[part], X), axis=0))
-        block = _measure_block(values, own - own[0], weights[part], kind)
-        _absorb(whole, int(own[0]), block)
+        return int(own[0]), _measure_block(values, own - own[0], weights[part], kind)
+
+    parts = list(_blocks(codes, 8 * d, kind))
+    for first, block in _each(measured, parts, in_threads=xp is np and kind == "diag"):
+        _absorb(whole, first, block)
     return whole
 
 
@@ -141,6 +148,16 @@ def _blocks(codes: np.ndarray, row_bytes: int, kind: str) -> Iterator[slice]:
     for start, stop in pairwise([0, *inner, codes.shape[0]]):
         for part in chunks(stop - start, row_bytes, BLOCK_BYTES[kind]):
             yield slice(start + part.start, start + part.stop)
+
+
+def _each(
+    measured: Callable[[slice], tuple[int, Moments]], parts: list[slice], *, in_threads: bool
+) -> Iterator[tuple[int, Moments]]:
+    """Give what was measured of each block, in order; threads measure the next ones meanwhile."""
+    n_threads = min(number_of_threads(), MOST_THREADS) if in_threads and len(parts) > 1 else 1
+    if n_threads == 1:
+        return map(measured, parts)
+    return ahead(measured, parts, n_threads=n_threads, n_waiting=n_threads + 1)
 
 
 def _absorb(whole: Moments, first: int, block: Moments) -> None:

@@ -1,13 +1,12 @@
 """Batches on the device, made ahead of the network: decoding, copying and computing overlap."""
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from sklearn_densconf._ahead import ahead
 from sklearn_densconf.features._inputs import Pictures, Rows
 
 Source = Rows | Pictures
@@ -36,26 +35,16 @@ def batches_on(
         A batch.
     """
     if isinstance(source, Rows):
-        on_host = map(source.batch, plan) if device.type == "cpu" else _ahead(source, plan)
+        on_host = map(source.batch, plan) if device.type == "cpu" else _read_ahead(source, plan)
     elif num_workers > 0 and len(plan) > 1:  # one batch is read no faster by other processes
         on_host = _loaded(source, plan, min(num_workers, len(plan)))
     else:
-        on_host = _ahead(source, plan)
+        on_host = _read_ahead(source, plan)
     return _copied(on_host, device) if device.type == "cuda" else _moved(on_host, device)
 
 
-def _ahead(source: Source, plan: list[np.ndarray]) -> Iterator[torch.Tensor]:
-    waiting: deque[Future[torch.Tensor]] = deque()
-    reader = ThreadPoolExecutor(1, thread_name_prefix="densconf-reader")
-    try:
-        for indices in plan:
-            waiting.append(reader.submit(source.batch, indices))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        reader.shutdown(cancel_futures=True)
+def _read_ahead(source: Source, plan: list[np.ndarray]) -> Iterator[torch.Tensor]:
+    return ahead(source.batch, plan, n_threads=1, n_waiting=AHEAD)
 
 
 class _Batches(Dataset):
