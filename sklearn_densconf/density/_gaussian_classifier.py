@@ -273,6 +273,7 @@ class GaussianDensityClassifier(GaussianScores):
     def _measure(self, X: Array, codes: np.ndarray, weight: Array) -> Moments:
         _checks.check_shapes(self, X.shape[1])
         kind = _moments.KIND[self.covariance_type]
+        # Of matrices: a diagonal scatter takes no product of them.
         n_multiplications = 0 if kind == "diag" else X.shape[0] * X.shape[1] ** 2
         few = one_thread_if_few(n_multiplications)
         with few, np.errstate(over="ignore", invalid="ignore"):  # said by check_measured
