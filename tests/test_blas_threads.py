@@ -14,12 +14,21 @@ K = 40
 SEVERAL = 3
 
 
-@pytest.fixture(autouse=True)
-def several_threads():
+@pytest.fixture
+def _several_threads():
     with threadpool_limits(SEVERAL, user_api="blas"):
         if _threads() != {SEVERAL}:
             pytest.skip("no BLAS whose threads can be set")
         yield
+
+
+@pytest.fixture
+def unlimited():
+    """The threads that BLAS has; threadpoolctl gives their control to whoever limits them first."""
+    threads = _threads()
+    if not threads or threads == {1}:
+        pytest.skip("no BLAS with several threads")
+    return threads
 
 
 def _threads():
@@ -46,6 +55,7 @@ def density():
     return GaussianDensityClassifier().fit(X, y)
 
 
+@pytest.mark.usefixtures("_several_threads")
 @pytest.mark.parametrize(
     "method",
     ["predict", "predict_proba", "confidence", "score_samples", "mahalanobis", "typicality"],
@@ -56,12 +66,14 @@ def test_a_small_product_has_one_thread_and_gives_the_others_back(density, seen,
     assert _threads() == {SEVERAL}
 
 
+@pytest.mark.usefixtures("_several_threads")
 @pytest.mark.parametrize("n", [1, MOST // (2 * K * K) + 1])
 def test_what_wakes_no_thread_and_what_takes_long_is_left_alone(density, seen, n):
     density.predict(np.zeros((n, K)))
     assert seen == {SEVERAL}
 
 
+@pytest.mark.usefixtures("_several_threads")
 def test_an_error_gives_the_threads_back():
     def fail():
         with one_thread_if_few(FEWEST):
@@ -72,20 +84,26 @@ def test_an_error_gives_the_threads_back():
     assert _threads() == {SEVERAL}
 
 
-def test_whoever_comes_second_leaves_the_threads_to_the_first():
-    def second():
+def test_whoever_comes_second_and_leaves_last_changes_nothing(unlimited):
+    entered, may_leave = threading.Event(), threading.Event()
+
+    def first():
         with one_thread_if_few(FEWEST):
-            pass
+            entered.set()
+            may_leave.wait(timeout=60)
 
+    thread = threading.Thread(target=first)
+    thread.start()
+    entered.wait(timeout=60)
     with one_thread_if_few(FEWEST):
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join()
         assert _threads() == {1}
-    assert _threads() == {SEVERAL}
+        may_leave.set()
+        thread.join()
+        assert _threads() == unlimited
+    assert _threads() == unlimited
 
 
-def test_the_threads_come_back_after_many_users_at_once():
+def test_the_threads_come_back_after_many_users_at_once(unlimited):
     def often():
         for _ in range(200):
             with one_thread_if_few(FEWEST):
@@ -96,4 +114,4 @@ def test_the_threads_come_back_after_many_users_at_once():
         thread.start()
     for thread in threads:
         thread.join()
-    assert _threads() == {SEVERAL}
+    assert _threads() == unlimited
