@@ -1,7 +1,7 @@
 """Freed memory that a process keeps while a network computes on its CPU. A leaf.
 
 glibc gives the memory of activations back to the system after every layer or two, and has it
-cleared again: a third of MobileNetV2's time, more where several processes do so at once.
+cleared again: much of a network's time, more where several processes do so at once.
 """
 
 import ctypes
