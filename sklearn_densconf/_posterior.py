@@ -21,7 +21,7 @@ from sklearn_densconf._array import (
     pick,
     to_numpy,
 )
-from sklearn_densconf._blas_threads import one_thread_if_few
+from sklearn_densconf._machine import one_thread_if_few
 from sklearn_densconf._validation import check_features, check_same_namespace, encode_labels
 
 

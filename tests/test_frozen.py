@@ -19,8 +19,8 @@ import torch
 from networks import Convolutional
 from torch import nn
 
+from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features import FrozenBackbone, _frozen
-from sklearn_densconf.features._fingerprint import fingerprint
 
 HERE = Path(__file__).resolve().parent
 

@@ -8,7 +8,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_densconf._array import Array, as_like, to_numpy
-from sklearn_densconf._blas_threads import one_thread_if_few
+from sklearn_densconf._machine import one_thread_if_few
 from sklearn_densconf._validation import (
     check_labels,
     check_matrix,

@@ -16,7 +16,7 @@ from sklearn_densconf._array import (
     pick,
     to_numpy,
 )
-from sklearn_densconf._blas_threads import one_thread_if_few
+from sklearn_densconf._machine import one_thread_if_few
 from sklearn_densconf._posterior import PosteriorMixin
 from sklearn_densconf._validation import check_priors
 from sklearn_densconf.density import _checks, _covariances, _gaussian, _moments

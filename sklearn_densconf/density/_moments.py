@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array
 
-from sklearn_densconf._ahead import ahead
 from sklearn_densconf._array import Array, as_like, chunks, float64, namespace, to_numpy
-from sklearn_densconf._blas_threads import number_of_threads
+from sklearn_densconf._machine import ahead, number_of_threads
 
 KIND = {"diag": "diag", "spherical": "diag", "tied_diag": "diag", "tied": "tied", "full": "full"}
 # Of samples a block. Small ones stay in the cache while they are passed four times; a product of

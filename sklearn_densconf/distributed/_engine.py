@@ -15,10 +15,10 @@ from typing import Any
 
 import joblib
 
-from sklearn_densconf._freed_memory import keep_freed_memory
+from sklearn_densconf._files import UNFINISHED
+from sklearn_densconf._machine import keep_freed_memory
 from sklearn_densconf.distributed._model_file import forget_model, read_model, write_model
 
-UNFINISHED = "unfinished-"  # how the names of all that is temporary begin
 DEATHS = 3  # of workers, after which a shard is given up
 
 

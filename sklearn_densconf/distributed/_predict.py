@@ -3,9 +3,7 @@
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ import joblib
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from sklearn_densconf.distributed._engine import UNFINISHED, each
-from sklearn_densconf.distributed._identity import identity
+from sklearn_densconf._files import UNFINISHED, whole_file
+from sklearn_densconf._fingerprint import identity
+from sklearn_densconf.distributed._engine import each
 
 PART = "from-{}.npy"  # by the number of its first sample
 
@@ -106,8 +105,9 @@ def predict(
 
 def _write(model: Any, shard: tuple[Any, Path], method: str) -> None:
     X, path = shard
-    with _whole(path) as unfinished:
-        np.save(unfinished, _bound(model, method)(X))
+    values = _bound(model, method)(X)
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, values)
 
 
 def _bound(model: Any, method: str) -> Callable[[Any], np.ndarray]:
@@ -123,7 +123,7 @@ def _claim(home: Path, about: dict[str, Any]) -> None:
     home.mkdir(parents=True, exist_ok=True)
     path = home / "run.json"
     if not path.exists():
-        with _whole(path) as unfinished:
+        with whole_file(path) as unfinished:
             unfinished.write_text(json.dumps(about))
     there = json.loads(path.read_text())
     if differing := [name for name, value in about.items() if there.get(name) != value]:
@@ -137,7 +137,7 @@ def _join(parts: list[Path], result: Path, n_samples: int) -> None:
     """Make one file of the parts, which memory need not hold."""
     first = np.load(parts[0], mmap_mode="r")
     shape = (n_samples, *first.shape[1:])
-    with _whole(result) as unfinished:
+    with whole_file(result) as unfinished:
         joined = np.lib.format.open_memmap(unfinished, "w+", first.dtype, shape)
         start = 0
         for part in parts:
@@ -150,11 +150,3 @@ def _join(parts: list[Path], result: Path, n_samples: int) -> None:
 def _sweep(home: Path, pattern: str) -> None:
     for path in home.glob(pattern):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give another name to write to: a file has its own name only once it is whole."""
-    unfinished = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}")
-    yield unfinished
-    unfinished.replace(path)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sklearn_densconf._ahead import ahead
+from sklearn_densconf._machine import ahead
 from sklearn_densconf.features._inputs import Pictures, Rows
 
 Source = Rows | Pictures

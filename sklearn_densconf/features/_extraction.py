@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sklearn_densconf._freed_memory import freed_memory_kept
+from sklearn_densconf._machine import freed_memory_kept
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._batches import Source, batches_on
 from sklearn_densconf.features._device import OutOfMemoryError

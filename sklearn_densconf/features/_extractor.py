@@ -13,11 +13,11 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features._backbones import as_frozen, is_trainer, layer_names, resolve
 from sklearn_densconf.features._batches import Source
 from sklearn_densconf.features._device import choose_device
 from sklearn_densconf.features._extraction import Extraction
-from sklearn_densconf.features._fingerprint import fingerprint
 from sklearn_densconf.features._forward import PRECISIONS
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._inputs import (

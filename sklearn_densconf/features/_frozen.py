@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
-from sklearn_densconf.features._fingerprint import fingerprint
+from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features._layers import named_layers
 
 CURE = "Pass a string 'package.module:function' that builds the network instead"

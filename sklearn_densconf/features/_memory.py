@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_densconf._files import whole_file
 from sklearn_densconf.features._inputs import DIGEST_BYTES
 
 
@@ -134,10 +135,8 @@ def _record(width: int) -> np.dtype:
 
 
 def _write(path: Path, content: bytes | np.ndarray) -> None:
-    unfinished = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-    with open(unfinished, "wb") as file:
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
         if isinstance(content, bytes):
             file.write(content)
         else:
             np.save(file, content)
-    unfinished.replace(path)

@@ -1,10 +1,8 @@
 """A whole run: every training, every experiment, and then all results at once."""
 
 import json
-import os
 import platform
 import sys
-import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import joblib
 
 from sklearn_densconf import __version__
+from sklearn_densconf._files import whole_files
 from sklearn_densconf.paper._confidences import fit_subject
 from sklearn_densconf.paper._experiments import EXPERIMENTS, Trial, measure_clean, meet_strangers
 from sklearn_densconf.paper._figures import draw_figures, save_figure
@@ -61,11 +60,8 @@ def reproduce(settings: Settings, out: Path) -> Path:
         "versions": _versions(),
         "runs": runs,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix="unfinished-") as folder:
-        _write(results, study, Path(folder))
-        for path in sorted(Path(folder).iterdir()):
-            os.replace(path, out / path.name)
+    with whole_files(out) as folder:
+        _write(results, study, folder)
     return out / "report.html"
 
 

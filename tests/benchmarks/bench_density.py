@@ -18,7 +18,7 @@ from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import threadpool_info
 
 from sklearn_densconf import GaussianDensityClassifier
-from sklearn_densconf._freed_memory import keep_freed_memory
+from sklearn_densconf._machine import keep_freed_memory
 from tests.benchmarks._harness import Case, Pair, Row
 from tests.benchmarks._inputs import torchvision
 

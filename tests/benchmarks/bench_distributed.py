@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, distributed
-from sklearn_densconf._freed_memory import keep_freed_memory
+from sklearn_densconf._machine import keep_freed_memory
 from tests.benchmarks._harness import Case, Pair
 from tests.benchmarks._inputs import DATA
 

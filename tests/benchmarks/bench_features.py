@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from sklearn_densconf import FeatureExtractor, _blas_threads
+from sklearn_densconf import FeatureExtractor, _machine
 from sklearn_densconf.datasets import load_mnist
 from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.paper._networks import LeNet5
@@ -85,7 +85,7 @@ def _small_batches_and_all_threads() -> Pair:
     ours = _ten_times(partial(pipe.predict_proba, X))
 
     def peer() -> None:
-        with patch.object(_blas_threads, "MOST", 0):
+        with patch.object(_machine, "MOST", 0):
             ours()
 
     return ours, peer

@@ -7,7 +7,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_densconf import GaussianDensityClassifier
-from sklearn_densconf._blas_threads import FEWEST, MOST, one_thread_if_few
+from sklearn_densconf._machine import FEWEST, MOST, one_thread_if_few
 from sklearn_densconf.density import _gaussian
 
 K = 40

@@ -1,4 +1,7 @@
-"""Hashes of objects by content, the same in every process. A leaf.
+"""Hashes of objects by content, the same in every process. A leaf that does not import torch.
+
+`fingerprint` tells networks and functions apart by state and code: the key of features that are
+kept. `identity` tells fitted estimators apart by what they give: the key of results that are kept.
 
 `joblib.hash` does not do: it sees addresses in tensors, no order in dictionaries (so none of layers
 without weights), and of functions and classes only the names, so that a forward pass or a
@@ -11,8 +14,9 @@ from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import joblib
 import numpy as np
-import torch
+from sklearn.base import BaseEstimator
 
 _TOLD_BY_NAME = sys.stdlib_module_names | {
     "PIL",
@@ -23,6 +27,8 @@ _TOLD_BY_NAME = sys.stdlib_module_names | {
     "torch",
     "torchvision",
 }
+# Parameters that do not change what an estimator gives.
+_HOW = {"batch_size", "compile", "device", "memory", "n_jobs", "num_workers", "verbose"}
 _PLAIN = (type(None), str, bytes, int, float, complex, np.dtype)  # repr tells them apart
 
 
@@ -48,6 +54,34 @@ def fingerprint(*values: Any) -> str:
     return hashlib.sha256(repr(_unfolded(values, {})).encode()).hexdigest()[:32]
 
 
+def identity(value: Any) -> str:
+    """Hash what an estimator gives: parameters and what was learned, not how it is computed."""
+    content: Any = getattr(value, "fingerprint", value)  # a network has one
+    if isinstance(value, BaseEstimator):
+        content = [type(value).__qualname__, _state(value)]
+    elif isinstance(value, (list, tuple)):  # the steps of a pipeline, for instance
+        content = [identity(part) for part in value]
+    elif isinstance(value, np.ndarray):  # a view is contiguous once it was saved and loaded
+        content = np.ascontiguousarray(value)
+    elif callable(value):  # its code counts
+        content = fingerprint(value)
+    return joblib.hash(content, coerce_mmap=True)
+
+
+def _state(estimator: BaseEstimator) -> dict[str, str]:
+    learned = {
+        name: getattr(estimator, name)
+        for name in dir(estimator)
+        if name.endswith("_") and not name.startswith("_") and hasattr(estimator, name)
+    }
+    given = {
+        name: value
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in _HOW and f"{name}_" not in learned
+    }
+    return {name: identity(value) for name, value in {**given, **learned}.items()}
+
+
 def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
     """Take a value apart into nested lists of plain values."""
     if isinstance(value, _PLAIN):
@@ -60,11 +94,24 @@ def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
         if id(value) in seen:
             return ["seen", seen[id(value)][0]]
         seen[id(value)] = len(seen), value  # kept alive, so that its id is not given again
+    name, parts = _taken_apart(value)
+    return [name, [_unfolded(part, seen) for part in parts]]
+
+
+def _taken_apart(value: Any) -> tuple[str, Iterable[Any]]:
+    if _is_tensor(value):
+        return "Tensor", _of_tensor(value)
     kind = next(kind for kind in _PARTS if isinstance(value, kind))
-    return [kind.__name__, [_unfolded(part, seen) for part in _PARTS[kind](value)]]
+    return kind.__name__, _PARTS[kind](value)
 
 
-def _of_tensor(tensor: torch.Tensor) -> list[Any]:
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # where it was never imported, nothing is a tensor
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _of_tensor(tensor: Any) -> list[Any]:
+    torch = sys.modules["torch"]
     on_host = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return [str(tensor.dtype), tuple(tensor.shape), on_host.numpy()]
 
@@ -78,7 +125,7 @@ def _of_function(function: FunctionType) -> list[Any]:
 
 
 def _of_class(kind: type) -> list[Any]:
-    """Give the code of a class and of its bases; properties and static methods are members too."""
+    """Return the code of a class and its bases; properties and static methods are members."""
     if _is_told_by_name(kind):
         return _names(kind)
     members = [getattr(m, "__func__", getattr(m, "fget", m)) for _, m in sorted(vars(kind).items())]
@@ -87,7 +134,7 @@ def _of_class(kind: type) -> list[Any]:
 
 
 def _of_object(value: Any) -> Iterable[Any]:
-    """Give what pickle would keep of an object: its class, arguments, state and items."""
+    """Return what pickle would keep of an object: its class, arguments, state and items."""
     try:
         reduced = value.__reduce_ex__(4)
     except TypeError as error:
@@ -113,7 +160,6 @@ _PARTS: dict[type, Callable[[Any], Iterable[Any]]] = {  # the first that fits; o
     dict: dict.items,  # in their order: that of the layers in a network
     set: lambda members: sorted(map(fingerprint, members)),
     frozenset: lambda members: sorted(map(fingerprint, members)),
-    torch.Tensor: _of_tensor,
     FunctionType: _of_function,
     CodeType: lambda code: [code.co_code, code.co_names, code.co_consts],  # no file, no line
     type: _of_class,

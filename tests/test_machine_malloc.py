@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
 CODE = """
 import os
 import numpy as np
-from sklearn_densconf._freed_memory import freed_memory_kept, keep_freed_memory
+from sklearn_densconf._machine import freed_memory_kept, keep_freed_memory
 
 def resident():
     with open("/proc/self/statm") as file:
