@@ -1,4 +1,4 @@
-"""DeepFool: the smallest step, in Euclidean length, that changes what a network says.
+"""DeepFool: a small step, in Euclidean length, that changes the label a network predicts.
 
 S.-M. Moosavi-Dezfooli, A. Fawzi, P. Frossard, "DeepFool: a simple and accurate method to fool deep
 neural networks", CVPR 2016, arXiv:1511.04599, algorithm 2.
@@ -21,24 +21,24 @@ __all__ = ["DeepFoolResult", "deepfool"]
 
 Bounds = tuple[float, float]
 
-_BEYOND = 1e-4  # added to the distance by the authors' code, so that a step crosses the border
+_BEYOND = 1e-4  # added to the distance, as in the authors' code, so that a step crosses the border
 _TINY = 1e-8  # where a gradient is 0 the step is 0, not NaN
 
 
 @dataclass(frozen=True)
 class DeepFoolResult:
-    """What `deepfool` gives: arrays if it was given an array, tensors on X's device otherwise.
+    """Result of `deepfool`: arrays if X is an array, tensors on its device if it is a tensor.
 
     Attributes
     ----------
     adversarial : ndarray or Tensor of shape (n_samples, ...)
-        The changed pictures, in the dtype of the pictures that were given.
+        The changed pictures, in the dtype of X.
     norms : ndarray or Tensor of shape (n_samples,), float32 or float64
         Euclidean lengths of the changes as they are in ``adversarial``, in units of the pixels.
     iterations : ndarray or Tensor of shape (n_samples,), int64
         Steps taken.
     success : ndarray or Tensor of shape (n_samples,), bool
-        Whether the network's label of the changed picture is another.
+        Whether the network's label of the changed picture differs from the one before.
     labels_before, labels_after : ndarray or Tensor of shape (n_samples,), int64
         Index of the network's largest output for the given and for the changed picture.
     """
@@ -63,49 +63,49 @@ def deepfool(
     device: str = "auto",
     verbose: int = 0,
 ) -> DeepFoolResult:
-    """Find close pictures to which a network gives another label than to those given.
+    """Find pictures near the given ones to which a network assigns another label.
 
-    In each step the network f is taken for the affine function that it is near the picture; with k
-    its label at the start, the nearest border is that of class ``l = argmin |f_l - f_k| / |w_l|``,
-    ``w_l`` the gradient of ``f_l - f_k``, and the step goes there: ``|f_l - f_k| w_l / |w_l|²``.
-    The picture that the network sees next is the given one plus (1 + overshoot) times the sum of
-    all steps. It stops where the label changes. What is attacked is the network's own label, right
-    or wrong. The network given is not touched: a copy in evaluation mode is attacked.
+    Each step replaces the network f by its affine approximation at the picture. Let k be the label
+    at the start and ``w_l`` the gradient of ``f_l - f_k``. The nearest border is that of the class
+    ``l = argmin |f_l - f_k| / |w_l|``, and the step ``|f_l - f_k| w_l / |w_l|²`` leads to it. The
+    network sees next the given picture plus (1 + overshoot) times the sum of all steps. The walk
+    ends where the label changes. The label attacked is the network's own, right or wrong. The given
+    network is not changed: a copy in evaluation mode is attacked.
 
     Parameters
     ----------
     model : torch.nn.Module
-        The network: from a batch of pictures to logits (n_samples, n_classes). Normalisation of
-        the pixels belongs inside of it if norms and bounds are to be in units of the pixels.
+        The network, from a batch of pictures to logits (n_samples, n_classes). For norms and bounds
+        in units of the pixels, any normalisation of the pixels must be part of it.
     X : ndarray or Tensor of shape (n_samples, ...), floating
         The pictures, as the network takes them.
     top : int, default=10
-        How many classes are looked at, those with the largest outputs for the picture given, its
-        own label included; all of them if there are fewer.
+        Number of classes considered, those with the largest outputs for the given picture, its
+        label included; all classes if there are fewer.
     overshoot : float, default=0.02
-        How much further than the border to go, as a fraction of the way; 0 or more.
+        How far beyond the border to go, as a fraction of the way to it; 0 or more.
     max_iter : int, default=50
         Largest number of steps.
     bounds : tuple of float, default=None
         Lowest and highest pixel. The picture is clipped to them wherever the network sees it, the
         sum of the steps is not. None does not clip.
     batch_size : int, default=256
-        How many pictures to attack at once. Pictures that are done leave the batch.
+        Number of pictures attacked at once. Pictures that are done leave the batch.
     device : str, default="auto"
-        Where to compute; "auto" takes a GPU if there is one.
+        Where to compute; "auto" chooses a GPU if there is one.
     verbose : int, default=0
         1 shows a progress bar (needs tqdm).
 
     Returns
     -------
     DeepFoolResult
-        The changed pictures, how far they are from those given, and whether they fool the network:
-        look at ``success`` beside ``norms``, for a failed attack has a norm too.
+        The changed pictures, their distances from the given ones, and whether they fool the
+        network. Read ``norms`` together with ``success``: a failed attack has a norm too.
 
     Raises
     ------
     TypeError
-        If the network is no module, its output no tensor, or X neither an array nor a tensor.
+        If the network is not a module, its output not a tensor, or X neither an array nor a tensor.
     ValueError
         If pixels are not floating, not finite or outside of ``bounds``, the network's output is
         not of shape (n_samples, at least 2) or not finite, a parameter is outside of its range, or
@@ -115,8 +115,8 @@ def deepfool(
     ----------
     .. [1] S.-M. Moosavi-Dezfooli, A. Fawzi, P. Frossard, "DeepFool: a simple and accurate method
        to fool deep neural networks", CVPR 2016, arXiv:1511.04599, algorithm 2. As in the authors'
-       code 1e-4 is added to every distance, and the overshoot is part of the picture at which the
-       network is next made affine.
+       code, 1e-4 is added to every distance, and the overshoot is part of the picture at which the
+       network is approximated next.
 
     Examples
     --------
@@ -130,10 +130,10 @@ def deepfool(
     """
     _check_options(top, overshoot, max_iter, batch_size)
     is_tensor = isinstance(X, torch.Tensor)
-    with torch.inference_mode(False), torch.no_grad():  # a caller's would forbid all gradients
+    with torch.inference_mode(False), torch.no_grad():  # the caller's modes would forbid gradients
         pictures = X.detach() if is_tensor else _to_tensor(np.asarray(X))
         _check_pictures(pictures, bounds)
-        network = _copy_of(model).to(choose_device(device))
+        network = _copy_network(model).to(choose_device(device))
         parts = [
             _attacked(
                 network, batch, top=top, overshoot=overshoot, max_iter=max_iter, bounds=bounds
@@ -153,7 +153,7 @@ def _attacked(
     max_iter: int,
     bounds: Bounds | None,
 ) -> tuple[torch.Tensor, ...]:
-    """Attack a batch; give the columns of the result on the device and in the dtype of it."""
+    """Attack a batch; return the columns of the result, on the device of the pictures."""
     parameter = next(network.parameters(), pictures)
     X = pictures.to(parameter)
     before = _logits(network, X)
@@ -168,7 +168,7 @@ def _attacked(
         network, X, labels, rivals, overshoot=overshoot, max_iter=max_iter, bounds=bounds
     )
     adversarial = moved.to(pictures)
-    after = _logits(network, adversarial.to(parameter))  # of what is given back, after rounding
+    after = _logits(network, adversarial.to(parameter))  # of what is returned, after rounding
     success = (after.argmax(1) != labels) & after.isfinite().all(1)
     exact = torch.promote_types(pictures.dtype, torch.float32)
     norms = torch.linalg.vector_norm((adversarial - pictures).flatten(1), dim=1, dtype=exact)
@@ -186,7 +186,7 @@ def _walk(
     max_iter: int,
     bounds: Bounds | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the pictures where their labels change, or after max_iter steps; and the steps taken."""
+    """Return the pictures where their labels change, or after max_iter steps; and the steps."""
     moved, total = X.clone(), torch.zeros_like(X)
     iterations = torch.zeros_like(labels)
     active = torch.arange(len(X), device=X.device)
@@ -195,8 +195,8 @@ def _walk(
         target = X[active] + (1 + overshoot) * total[active]
         moved[active] = target if bounds is None else target.clamp(*bounds)
         iterations[active] += 1
-        says = _logits(network, moved[active]).argmax(1)
-        active = active[says == labels[active]]
+        current = _logits(network, moved[active]).argmax(1)
+        active = active[current == labels[active]]
         if not len(active):
             break
     return moved, iterations
@@ -206,7 +206,7 @@ def _walk(
 def _step(
     network: nn.Module, X: torch.Tensor, labels: torch.Tensor, rivals: torch.Tensor
 ) -> torch.Tensor:
-    """Give the step to the nearest border of the network made affine at X."""
+    """Return the step to the nearest border of the affine approximation at X."""
     X = X.requires_grad_()
     logits = network(X.clone())
     gaps = logits.gather(1, rivals) - logits.gather(1, labels[:, None])  # (n, top - 1)
@@ -228,17 +228,17 @@ def _over_pixels(values: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
 
 
 def _logits(network: nn.Module, X: torch.Tensor) -> torch.Tensor:
-    logits = network(X.clone())  # a network may begin with a layer that works in place
+    logits = network(X.clone())  # a copy: the first layer may work in place
     got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if not isinstance(got, tuple) or len(got) != 2 or got[0] != len(X) or got[1] < 2:
         raise ValueError(
-            f"the network must give logits of shape ({len(X)}, at least 2 classes), got {got}: "
+            f"the network must return logits of shape ({len(X)}, at least 2 classes), got {got}: "
             f"wrap it in a module that does"
         )
     return logits
 
 
-def _copy_of(model: nn.Module) -> nn.Module:
+def _copy_network(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     return copy.deepcopy(model).eval().requires_grad_(False)
@@ -285,5 +285,5 @@ def _check_pictures(pictures: torch.Tensor, bounds: Bounds | None) -> None:
     if not low <= pictures.min() <= pictures.max() <= high:
         raise ValueError(
             f"pixels must lie in bounds=({low}, {high}), got {float(pictures.min()):g} to "
-            f"{float(pictures.max()):g}: give the range of X as bounds"
+            f"{float(pictures.max()):g}: pass the range of X as bounds"
         )

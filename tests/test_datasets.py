@@ -88,7 +88,7 @@ def test_a_damaged_gzip_file_says_so(tmp_path, damage):
 def test_what_is_no_idx_file_is_refused(tmp_path, content):
     path = tmp_path / "other"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"no IDX file, it starts with .*: give a file such as"):
+    with pytest.raises(ValueError, match=r"not an IDX file, it starts with .*: pass a file"):
         read_idx(path)
 
 
@@ -198,7 +198,7 @@ def test_a_folder_without_pictures_says_what_was_expected(make_tree, names):
 
 @pytest.mark.parametrize("load", [load_image_folder, load_imagenet])
 def test_a_folder_that_does_not_exist_is_refused(tmp_path, load):
-    with pytest.raises(FileNotFoundError, match="nowhere is not a folder: give"):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder: pass"):
         load(tmp_path / "nowhere")
 
 
@@ -306,7 +306,7 @@ def test_an_unknown_split_is_refused(tmp_path):
 
 
 def test_folders_that_are_no_wordnet_ids_are_refused(make_tree):
-    with pytest.raises(ValueError, match=r"no WordNet ids .*: \['cat'\]; .*use load_image_folder"):
+    with pytest.raises(ValueError, match=r"not WordNet ids .*: \['cat'\]; .*use load_image_folder"):
         load_imagenet(make_tree("val/cat/1.JPEG", f"val/{WNIDS[0]}/1.JPEG"))
 
 

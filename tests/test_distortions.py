@@ -278,8 +278,11 @@ def test_scaled_levels_become_float32():
         (lambda x: scale_pixels(x.astype(int), 2), r"uint8 or floating, got dtype int64"),
         (lambda x: gaussian_blur(x, 1, pixel_range=(1, 0)), r"pixel_range must be \(lowest"),
         (lambda x: gaussian_blur(x, 1, channel_axis=0), r"channel_axis must be None.*got 0"),
-        (lambda x: gaussian_blur(x[None, None], 1), r"has 2 axes and a batch 3.*\(1, 1, 2, 6, 8\)"),
-        (lambda x: thumbnail(x[:, :0], 1), r"none of a picture's empty, got shape \(2, 0, 8\)"),
+        (
+            lambda x: gaussian_blur(x[None, None], 1),
+            r"has 2 axes.* and a batch 3.*\(1, 1, 2, 6, 8\)",
+        ),
+        (lambda x: thumbnail(x[:, :0], 1), r"2 axes, none of them empty, .*got shape \(2, 0, 8\)"),
         (lambda x: jpeg(np.dstack([x] * 4), 9, channel_axis=-1), r"1 or 3 channels, got 32"),
     ],
 )

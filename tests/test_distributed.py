@@ -297,7 +297,7 @@ def test_another_network_or_preprocessing_is_another_model(pipeline, pictures, t
 def test_wrong_arguments_are_told(tmp_path, pipeline):
     density = GaussianDensityClassifier()
     for model in (density, pipeline):
-        with pytest.raises(ValueError, match=r"shards is empty: give at least one \(X, y\)"):
+        with pytest.raises(ValueError, match=r"shards is empty: pass at least one \(X, y\)"):
             distributed.fit(model, [], CLASSES)
     with pytest.raises(ValueError, match="a shard has 5 samples, but 6 labels"):
         distributed.fit(density, [(X[:5], Y[:6])], CLASSES)

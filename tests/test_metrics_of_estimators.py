@@ -87,7 +87,7 @@ def test_confidence_curve_is_the_naive_loop_in_the_order_given(iris, wrap):
 
 
 def test_confidence_curve_needs_a_severity(iris):
-    with pytest.raises(ValueError, match="no severity: give at least the clean pictures"):
+    with pytest.raises(ValueError, match="no severity: pass at least the clean pictures"):
         confidence_curve(GaussianNB().fit(*iris), {})
 
 

@@ -3,7 +3,7 @@ Confidence under noise and blur
 ===============================
 
 A network is trained with softmax on handwritten digits; then the held-out digits are distorted
-more and more. A confidence should fall with them.
+more and more. A useful confidence falls as the distortion grows.
 """
 
 # %%
@@ -57,7 +57,7 @@ for pipe in confidences.values():
     pipe.fit(X, y)
 
 # %%
-# Distort the held-out digits, and look at the mean confidence in the predicted label.
+# Distort the held-out digits and draw the mean confidence in the predicted label.
 
 sweeps = {
     "Noise σ (pixels 0–1)": (partial(gaussian_noise, random_state=0), np.linspace(0, 1, 6)),

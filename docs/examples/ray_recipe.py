@@ -2,11 +2,12 @@
 Fit and predict on a Ray cluster
 ================================
 
-A recipe, not run with the documentation: it needs ``pip install ray`` and a folder that all
-machines see. ``python ray_recipe.py`` runs it on this machine alone.
+A recipe that is not run with the documentation: it needs ``pip install ray`` and a folder that all
+machines see. ``python ray_recipe.py`` runs it on one machine.
 
-Ray's own joblib backend is the short way. It ends when a worker dies; ``distributed.predict`` then
-goes on where it was when it is called again, and ``fit_on_actors`` below lets Ray restart workers.
+Ray's own joblib backend is the short way. It fails when a worker dies: ``distributed.predict``, if
+called again, then computes only what is missing, and ``fit_on_actors`` below lets Ray restart
+workers.
 """
 
 import tempfile
@@ -24,18 +25,18 @@ from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, distri
 
 @ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=3)  # num_gpus=1 where there are GPUs
 class Measurer:
-    """A worker that holds the pipeline, so that the network travels once a worker."""
+    """A worker that holds the pipeline, so that the network is sent once per worker."""
 
     def __init__(self, pipeline, classes):
         self.pipeline, self.classes = pipeline, classes
 
     def measure(self, shard):
-        """Give the density of one shard: its moments, not its features, travel."""
+        """Return the density of one shard: its moments are sent back, not its features."""
         return distributed.fit_batches(self.pipeline, [shard], self.classes)[-1]
 
 
 def fit_on_actors(pipeline, shards, classes, n_workers):
-    """Do what ``distributed.fit`` does; Ray runs the shard of a dead worker again."""
+    """Fit as ``distributed.fit`` does; Ray runs the shards of a dead worker again."""
     shared = ray.put(pipeline)
     pool = ActorPool([Measurer.remote(shared, classes) for _ in range(n_workers)])
     parts = pool.map_unordered(lambda worker, shard: worker.measure.remote(shard), shards)
@@ -46,7 +47,7 @@ def fit_on_actors(pipeline, shards, classes, n_workers):
 
 
 def main():
-    """Fit by both ways, and predict into a folder."""
+    """Fit in both ways, and predict into a folder."""
     ray.init()
     register_ray()
     X, y = load_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-"""Trees of pictures with one folder a class, read lazily: as paths, nothing decoded."""
+"""Trees of pictures with one folder per class, read lazily: as paths, nothing decoded."""
 
 import os
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ _SUFFIXES = (
 
 
 def load_image_folder(folder: str | PathLike[str], *, min_pictures: int = 2) -> Bunch:
-    """List the pictures of a tree with one folder a class: ``folder/<class>/**/<picture>``.
+    """List the pictures of a tree with one folder per class: ``folder/<class>/**/<picture>``.
 
     Nothing is opened, so a million pictures cost their paths; a
     :class:`~sklearn_densconf.FeatureExtractor` decodes them batch by batch. Classes and paths are
     sorted: the same tree gives the same lists everywhere. Hidden files and folders, and files whose
-    suffix is not that of a picture, are passed over.
+    suffix is not that of a picture, are skipped.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def load_image_folder(folder: str | PathLike[str], *, min_pictures: int = 2) -> 
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder: give one with a folder for each class")
+        raise FileNotFoundError(f"{folder} is not a folder: pass one with a folder for each class")
     classes = _list_folders(folder)
     return _gather(
         folder, classes, [_list_pictures(folder / name) for name in classes], min_pictures
@@ -77,8 +77,8 @@ def load_image_folder(folder: str | PathLike[str], *, min_pictures: int = 2) -> 
 def _gather(
     folder: Path, classes: Sequence[str], paths: Sequence[list[str]], min_pictures: int
 ) -> Bunch:
-    """Join the paths of each class into one list, or say what is missing."""
-    counts = [len(of_class) for of_class in paths]
+    """Join the paths of all classes into one list; refuse classes with too few pictures."""
+    counts = [len(class_paths) for class_paths in paths]
     if not any(counts):
         raise ValueError(
             f"{folder} has no pictures: expected {folder / '<class>' / '<picture>'} with one of "
@@ -91,7 +91,11 @@ def _gather(
             f"{', '.join(scarce[:5])}; add pictures or remove those folders"
         )
     y = np.repeat(np.arange(len(classes)), counts)
-    return Bunch(paths=[p for of_class in paths for p in of_class], y=y, classes=np.array(classes))
+    return Bunch(
+        paths=[path for class_paths in paths for path in class_paths],
+        y=y,
+        classes=np.array(classes),
+    )
 
 
 def _list_folders(folder: Path) -> list[str]:
@@ -100,7 +104,7 @@ def _list_folders(folder: Path) -> list[str]:
 
 
 def _list_pictures(folder: Path) -> list[str]:
-    """Give the pictures in a folder and those below it, sorted."""
+    """Return the pictures in a folder and those below it, sorted."""
     found: list[str] = []
     for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]

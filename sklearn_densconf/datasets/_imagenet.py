@@ -58,7 +58,7 @@ def load_imagenet(folder: str | PathLike[str], *, split: str = "val") -> Bunch:
     References
     ----------
     O. Russakovsky et al., "ImageNet large scale visual recognition challenge", IJCV 115, 2015. The
-    development kit numbers the classes otherwise (``ILSVRC2012_ID``); torchvision and timm number
+    development kit numbers the classes differently (``ILSVRC2012_ID``); torchvision and timm number
     them as here.
 
     Examples
@@ -79,20 +79,20 @@ def load_imagenet(folder: str | PathLike[str], *, split: str = "val") -> Bunch:
     pictures = _gather(folder / split, present, [paths[wnid] for wnid in present], 2)
     wnids = _wnids()
     pictures.y = np.searchsorted(wnids, pictures.classes)[pictures.y]
-    pictures.classes = wnids.copy()  # the cached ones are everyone's
+    pictures.classes = wnids.copy()  # the cached array is shared: a caller may write to this one
     return pictures
 
 
 @cache
 def _wnids() -> np.ndarray:
-    """Give the WordNet ids of the 1000 classes, sorted: the order of every network's outputs."""
+    """Return the WordNet ids of the 1000 classes, sorted as the outputs of every network are."""
     return np.array(files(__package__).joinpath("imagenet_wnids.txt").read_text().split())
 
 
 def _find_collections(folder: Path, split: str) -> list[Path]:
-    """Give the folders that hold the split: the folder itself, or else those directly in it."""
+    """Return the folders that hold the split: the folder itself, or else those directly in it."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder: give that of ILSVRC2012")
+        raise FileNotFoundError(f"{folder} is not a folder: pass that of ILSVRC2012")
     candidates = [folder, *(folder / name for name in _list_folders(folder))]
     found = [candidate for candidate in candidates if (candidate / split).is_dir()]
     if not found:
@@ -104,12 +104,12 @@ def _find_collections(folder: Path, split: str) -> list[Path]:
 
 
 def _list_split(collection: Path, split: str) -> dict[str, list[str]]:
-    """Give the pictures of each WordNet id in one collection."""
+    """Return the pictures of each WordNet id in one collection."""
     wnids = _list_folders(collection / split)
     unknown = sorted(set(wnids) - set(_wnids()))
     if unknown:
         raise ValueError(
-            f"{collection / split} has folders that are no WordNet ids of ILSVRC2012: "
+            f"{collection / split} has folders whose names are not WordNet ids of ILSVRC2012: "
             f"{unknown[:5]}; for other classes use load_image_folder"
         )
     if wnids:
@@ -133,7 +133,7 @@ def _sort_flat(collection: Path, pictures: list[str]) -> dict[str, list[str]]:
 
 
 def _read_ground_truth(collection: Path) -> list[str]:
-    """Give the WordNet id of each validation picture, from the development kit."""
+    """Return the WordNet id of each validation picture, from the development kit."""
     synsets = loadmat(_find_devkit(collection, "meta.mat"), squeeze_me=True)["synsets"]
     wnid_of = {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in np.atleast_1d(synsets)}
     return [wnid_of[int(n)] for n in _find_devkit(collection, _GROUND_TRUTH).read_text().split()]

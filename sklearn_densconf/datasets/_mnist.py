@@ -12,7 +12,7 @@ import numpy as np
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _PREFIXES = {"test": "t10k", "train": "train"}
-_MD5 = {  # as published, and of the same files unpacked
+_MD5 = {  # of the files as published, and of the same files unpacked
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
@@ -30,7 +30,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     Parameters
     ----------
     path : str or path-like
-        File to read; whether it is gzipped is told by its content, not by its name.
+        File to read; its content, not its name, decides whether it is gzipped.
 
     Returns
     -------
@@ -114,26 +114,26 @@ def _read_original(folder: Path, name: str) -> np.ndarray:
     found = [path for path in (folder / f"{name}.gz", folder / name) if path.is_file()]
     if not found:
         raise FileNotFoundError(
-            f"{folder} has neither {name}.gz nor {name}: give the folder of the four original "
+            f"{folder} has neither {name}.gz nor {name}: pass the folder of the four original "
             f"MNIST files, or use sklearn.datasets.fetch_openml('mnist_784')"
         )
     content = found[0].read_bytes()
-    values = _parse_idx(content, found[0])  # first: it can say what is wrong, a sum only that
+    values = _parse_idx(content, found[0])  # before the sum, which cannot say what is wrong
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if md5 != _MD5[found[0].name]:
         raise ValueError(
             f"{found[0]} has md5 {md5} instead of {_MD5[found[0].name]}: it is not the original "
-            f"MNIST file; fetch it again, or read another data set's with read_idx"
+            f"MNIST file; fetch it again, or read other data sets with read_idx"
         )
     return values
 
 
 def _parse_idx(content: bytes, path: str | PathLike[str]) -> np.ndarray:
-    """Layout: two zeros, code of the number type, n of axes, n big-endian uint32 sizes, values."""
+    """Parse two zeros, a number type, the number of axes, big-endian uint32 sizes, the values."""
     content = _unpack(content, path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
         raise ValueError(
-            f"{path} is no IDX file, it starts with {content[:4]!r}: give a file such as "
+            f"{path} is not an IDX file, it starts with {content[:4]!r}: pass a file such as "
             f"train-images-idx3-ubyte.gz"
         )
     dtype, n_axes = np.dtype(_DTYPES[content[2]]), content[3]

@@ -13,9 +13,9 @@ from sklearn_densconf.metrics import ConfidenceCurve, confidence_curve
 class ConfidenceCurveDisplay:
     """Mean confidence, and accuracy, against the severity of a distortion.
 
-    Several confidences are overlaid, each in its colour and marker; accuracy is dotted, and drawn
-    once where they share it. Distortion grows to the right: an axis whose first, clean severity is
-    the largest (JPEG quality) is turned round.
+    Several confidences are overlaid, each with its own colour and marker; accuracy is dotted, and
+    drawn once where they share it. Distortion grows to the right: the axis is reversed where the
+    first, clean severity is the largest (JPEG quality).
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class ConfidenceCurveDisplay:
         pictures : mapping or iterable of pairs, severity -> (X, y)
             Pictures and true labels at each severity, the clean ones first.
         name : str, default=None
-            Name of a single estimator; by default its class, of a Pipeline that of the last step.
+            Name of a single estimator; by default its class, for a Pipeline that of the last step.
         severity_name : str, default="Severity"
             What the severity is, with its unit: the label of the axis.
         ax : matplotlib Axes, default=None
@@ -110,7 +110,7 @@ class ConfidenceCurveDisplay:
         ax: Any = None,
         **plot_kwargs: Any,
     ) -> "ConfidenceCurveDisplay":
-        """Draw confidences that are already there.
+        """Draw confidences that were computed before.
 
         Parameters
         ----------
@@ -175,7 +175,7 @@ class ConfidenceCurveDisplay:
         plot_accuracy : bool, default=True
             Whether accuracy, where it is known, is drawn too; it is never divided.
         plot_legend : bool, default=True
-            Whether the axes get a legend. Panels side by side are better served by one for all:
+            Whether the axes get a legend. Panels side by side look better with one for all:
             ``figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center")``.
         **line_kwargs : dict
             Passed to matplotlib's ``plot`` for the confidences.
@@ -223,7 +223,7 @@ class ConfidenceCurveDisplay:
 
 
 def _mean_rows(values: ArrayLike | None, severities: np.ndarray, name: str) -> Any:
-    """Give one mean for each severity; None stays None."""
+    """Return one mean for each severity; None stays None."""
     if values is None:
         return None
     rows = np.asarray(values, dtype=np.float64)

@@ -20,7 +20,7 @@ class PictureStripDisplay:
     """A strip of pictures, and under each picture every confidence as a number and a bar.
 
     Numbers are the confidences themselves. Bars are relative to the largest confidence of the same
-    name in the strip, so that the course of a confidence of 1/1000 is seen as well.
+    name in the strip, so that changes of a confidence near 1/1000 are visible too.
 
     Parameters
     ----------
@@ -91,11 +91,11 @@ class PictureStripDisplay:
         X : array-like or list of length n_pictures
             What the estimators take.
         pictures : sequence of array-like, default=None
-            What is shown, where that is not ``X``: rows and tensors are no pictures.
+            What is shown, where that is not ``X``: rows and tensors cannot be drawn.
         captions : sequence of str, default=None
             What is written above each picture.
         name : str, default=None
-            Name of a single estimator; by default its class, of a Pipeline that of the last step.
+            Name of a single estimator; by default its class, for a Pipeline that of the last step.
         ax : matplotlib Axes, default=None
             Axes to draw on; by default new ones.
         **image_kwargs : dict
@@ -124,7 +124,7 @@ class PictureStripDisplay:
         ax: Any = None,
         **image_kwargs: Any,
     ) -> "PictureStripDisplay":
-        """Draw pictures with confidences that are already there.
+        """Draw pictures with confidences that were computed before.
 
         Parameters
         ----------
@@ -217,7 +217,7 @@ def _check_pictures(pictures: Sequence[ArrayLike]) -> list[np.ndarray]:
 def _check_lengths(
     confidences: Mapping[str, ArrayLike], captions: Sequence[str] | None, n_pictures: int
 ) -> dict[str, np.ndarray]:
-    """Give the confidences as arrays: one value, and one caption, for each picture."""
+    """Check that there is one value, and one caption, per picture; return the values as arrays."""
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in confidences.items()}
     lengths = {name: values.shape for name, values in columns.items()}
     if captions is not None:
@@ -240,8 +240,8 @@ def _label_ticks(
 
 
 def _points_per_width(ax: Any, n_widths: float, aspect: float, n_rows: int) -> float:
-    """Give how many points wide a picture will be, so that rows of text get the room they need."""
-    ax.set_aspect("auto")  # else the box is not the room there is
+    """Compute how many points wide a picture will be, so that rows of text fit below it."""
+    ax.set_aspect("auto")  # so that the box is all the space there is
     ax.figure.draw_without_rendering()
     box = ax.get_window_extent()
     width, height = (side * 72 / ax.figure.dpi for side in (box.width, box.height))
@@ -251,7 +251,9 @@ def _points_per_width(ax: Any, n_widths: float, aspect: float, n_rows: int) -> f
 def _show(
     ax: Any, picture: np.ndarray, extent: tuple[float, ...], image_kwargs: dict[str, Any]
 ) -> Any:
-    high = 255 if picture.dtype == np.uint8 else 1  # one scale for all: noise must not dim the rest
+    high = (
+        255 if picture.dtype == np.uint8 else 1
+    )  # one scale for all pictures: noise in one must not dim the others
     return ax.imshow(
         picture, **{"extent": extent, "cmap": "gray", "vmin": 0, "vmax": high, **image_kwargs}
     )

@@ -1,4 +1,4 @@
-"""Reliability of the predicted labels' confidence: does 0.8 mean right in eight cases of ten."""
+"""Reliability of the confidence of predicted labels: are those with 0.8 right 8 times in 10?"""
 
 from typing import Any
 
@@ -25,9 +25,9 @@ _AREA = 250  # points squared, of the disc that holds all predictions
 class ReliabilityDisplay:
     """Accuracy against confidence, in bins; discs show how many predictions each bin holds.
 
-    Below the diagonal the confidence is too large, above it too small. This is about the label that
-    was predicted, among any number of classes; :class:`sklearn.calibration.CalibrationDisplay` is
-    about the probability of one of two classes.
+    Below the diagonal the confidence is too large, above it too small. The curve is that of the
+    predicted label, among any number of classes; :class:`sklearn.calibration.CalibrationDisplay`
+    draws the probability of one of two classes.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class ReliabilityDisplay:
         strategy : {"uniform", "quantile"}, default="uniform"
             Bins of equal width in [0, 1], or with equally many predictions.
         name : str, default=None
-            Name in the legend; by default the class, of a Pipeline that of the last step.
+            Name in the legend; by default the class, for a Pipeline that of the last step.
         ax : matplotlib Axes, default=None
             Axes to draw on; by default new ones.
         **line_kwargs : dict

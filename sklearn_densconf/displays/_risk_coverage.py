@@ -1,4 +1,4 @@
-"""Risk against coverage: what abstaining on the least confident buys."""
+"""Risk against coverage: what is gained by rejecting the least confident predictions."""
 
 from typing import Any
 
@@ -76,7 +76,7 @@ class RiskCoverageDisplay:
         y : array-like of shape (n_samples,)
             True labels.
         name : str, default=None
-            Name in the legend; by default the class, of a Pipeline that of the last step.
+            Name in the legend; by default the class, for a Pipeline that of the last step.
         ax : matplotlib Axes, default=None
             Axes to draw on; by default new ones.
         **line_kwargs : dict

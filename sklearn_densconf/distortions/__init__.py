@@ -12,8 +12,8 @@ None          (n, height, width)      (height, width)
 ============  ======================  =====================
 
 Pixels lie in ``pixel_range``; None means [0, 255] for uint8 and [0, 1] for floating pictures. The
-result has the shape and dtype of what was given, and its pixels are clipped into that range; only
-`scale_pixels` leaves it on purpose. Arithmetic is in float32, for float64 pictures in float64.
+result has the shape and dtype of the input, and its pixels are clipped to that range; only
+`scale_pixels` leaves it, on purpose. Arithmetic is in float32, for float64 pictures in float64.
 """
 
 from sklearn_densconf.distortions._functions import (

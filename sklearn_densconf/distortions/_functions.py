@@ -35,8 +35,9 @@ def gaussian_noise(
     """Add independent Gaussian noise to every pixel and channel, then clip.
 
     The noise of a picture is drawn from a generator keyed by the seed and by the picture's own
-    pixels. So it is the same in any batch, at any place in it, and in any order of the axes; equal
-    pictures get equal noise; and the noise at two values of ``sigma`` differs by its scale alone.
+    pixels. It is therefore the same in any batch, at any position in it, and for any order of the
+    axes; equal pictures get equal noise; and the noise at two values of ``sigma`` differs only in
+    scale.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def gaussian_blur(
 
     The same as `scipy.ndimage.gaussian_filter` with its kernel cut at 4 ``sigma`` and pictures
     mirrored at their edges (``mode="reflect"``: d c b a | a b c d | d c b a), which keeps their
-    mean. Computed as two matrix products a channel, in O(height² width + height width²) whatever
+    mean. Computed as two matrix products per channel, in O(height² width + height width²) whatever
     ``sigma`` is.
 
     Parameters
@@ -139,7 +140,7 @@ def jpeg(
     """Encode each picture as JPEG and decode it again, with Pillow's own encoder.
 
     Floating pictures are rounded to 256 levels first, as the format needs. Colour is subsampled
-    4:2:0, the encoder's default. No quality leaves every picture as it is, 100 neither.
+    4:2:0, the encoder's default. No quality, not even 100, leaves every picture unchanged.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ def jpeg(
     Raises
     ------
     ValueError
-        If ``quality`` is no whole number in [1, 100], the number of channels is neither 1 nor 3,
+        If ``quality`` is not a whole number in [1, 100], the number of channels is neither 1 nor 3,
         the pixels are outside their range or not finite, or dtype, shape or ``channel_axis`` are
         none of those allowed.
     ImportError
@@ -292,7 +293,7 @@ def _add_noise(picture: np.ndarray, sigma: float, seed: bytes) -> np.ndarray:
 
 
 def _blurring(side: int, sigma: float) -> np.ndarray:
-    """Give the matrix (side, side) that blurs a line of pixels: scipy's filter of the identity."""
+    """Return the matrix (side, side) that blurs a row, scipy's filter of the identity."""
     return gaussian_filter(np.eye(side), (sigma, 0), mode="reflect", truncate=4)
 
 
@@ -313,7 +314,7 @@ def _there_and_back(side: int, ratio: float) -> np.ndarray:
 
 
 def _resizing(side: int, new_side: int) -> np.ndarray:
-    """Give the matrix (new_side, side) that resizes a line of pixels with the triangle filter."""
+    """Return the matrix (new_side, side) that resizes a line of pixels by the triangle filter."""
     scale = side / new_side
     centres = (np.arange(new_side)[:, None] + 0.5) * scale
     offsets = (np.arange(side) + 0.5 - centres) / max(scale, 1)

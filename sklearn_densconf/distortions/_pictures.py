@@ -13,7 +13,7 @@ _CHANNELS_FROM_THE_END = {None: None, -1: -1, 3: -1, 1: -3, -3: -3}
 
 
 def view_pictures(images: np.ndarray, channel_axis: int | None) -> np.ndarray:
-    """Give one picture or a batch as a view with all four axes.
+    """Return one picture or a batch as a view with all four axes.
 
     Parameters
     ----------
@@ -25,12 +25,12 @@ def view_pictures(images: np.ndarray, channel_axis: int | None) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n, c, height, width)
-        The same memory.
+        A view of ``images``: what is written to it is written there.
 
     Raises
     ------
     ValueError
-        If shape or ``channel_axis`` are none of those allowed.
+        If the shape or ``channel_axis`` is not one of those allowed.
     """
     if channel_axis not in _CHANNELS_FROM_THE_END:
         raise ValueError(
@@ -40,8 +40,8 @@ def view_pictures(images: np.ndarray, channel_axis: int | None) -> np.ndarray:
     n_axes = 2 if channel_axis is None else 3
     if images.ndim not in (n_axes, n_axes + 1) or 0 in images.shape[-n_axes:]:
         raise ValueError(
-            f"with channel_axis={channel_axis} a picture has {n_axes} axes and a batch "
-            f"{n_axes + 1}, none of a picture's empty, got shape {images.shape}: "
+            f"with channel_axis={channel_axis} a picture has {n_axes} axes, none of them "
+            f"empty, and a batch {n_axes + 1}, got shape {images.shape}: "
             f"set channel_axis, or reshape"
         )
     axis = _CHANNELS_FROM_THE_END[channel_axis]
@@ -70,7 +70,7 @@ def check_dtype(images: np.ndarray) -> None:
 
 
 def check_pixels(images: np.ndarray, pixel_range: PixelRange | None) -> PixelRange:
-    """Give the range of the pixels, and refuse pixels outside of it.
+    """Check that the pixels lie in their range, and return the range.
 
     Parameters
     ----------
@@ -136,12 +136,12 @@ def distort_each(
     channel_axis: int | None,
     pixel_range: PixelRange,
 ) -> np.ndarray:
-    """Apply a function of one picture to all; round, clip and restore.
+    """Apply a function of one picture to all of them; round, clip and restore the dtype.
 
     Parameters
     ----------
     distort : callable
-        Takes and gives an array of shape (c, height, width), float64 for float64 pictures and
+        Takes and returns an array of shape (c, height, width), float64 for float64 pictures and
         float32 for all others.
     images : ndarray of dtype uint8 or floating
         One picture or a batch; see the package for the shapes.
@@ -176,7 +176,7 @@ def multiply_each(
     Parameters
     ----------
     operator : callable
-        Takes the length of a side and gives the matrix (side, side).
+        Takes the length of a side and returns the matrix (side, side).
     images : ndarray of dtype uint8 or floating
         One picture or a batch; see the package for the shapes.
     channel_axis : {None, -1, 1, 3, -3}

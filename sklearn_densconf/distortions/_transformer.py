@@ -12,7 +12,10 @@ from sklearn.utils.validation import validate_data
 from sklearn_densconf.distortions._functions import DISTORTIONS, Seed
 from sklearn_densconf.distortions._pictures import PixelRange
 
-_PIXEL_BY_PIXEL = {"gaussian_noise", "scale_pixels"}  # need not know where the rows of pixels end
+_PIXEL_BY_PIXEL = {
+    "gaussian_noise",
+    "scale_pixels",
+}  # these need not know where a row of pixels ends
 _OPTIONS = {"channel_axis", "pixel_range", "random_state"}
 
 
@@ -34,12 +37,12 @@ class Distortion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Lowest and highest pixel; None means (0, 255) for uint8, (0, 1) for floating pictures.
     input_shape : tuple of int, default=None
         Shape of one picture, for pictures given as flat rows (n_samples, n_pixels). None takes
-        rows as they are, which only noise and scaling can.
+        rows as they are, which only noise and scaling can do.
 
     Attributes
     ----------
     n_features_in_ : int
-        Length of the second axis of what was fitted.
+        Length of the second axis of ``X`` in ``fit``.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where they had names.
 
@@ -125,7 +128,7 @@ class Distortion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return validate_data(self, X, dtype=dtypes, allow_nd=True, reset=reset)
 
     def _as_pictures(self, X: np.ndarray) -> np.ndarray:
-        """Give X as a batch of pictures: flat rows are brought into shape."""
+        """Return X as a batch of pictures: flat rows are reshaped."""
         n_axes = 2 if self.channel_axis is None else 3
         shape = X.shape[1:] if X.ndim > 2 else self._shape_of_a_row(X.shape[1], n_axes)
         if len(shape) != n_axes or prod(shape) != prod(X.shape[1:]):

@@ -19,7 +19,7 @@ from sklearn_densconf._files import UNFINISHED
 from sklearn_densconf._machine import keep_freed_memory
 from sklearn_densconf.distributed._model_file import forget_model, read_model, write_model
 
-DEATHS = 3  # of workers, after which a shard is given up
+DEATHS = 3  # of workers, after which a shard is abandoned
 
 
 def each(
@@ -29,20 +29,20 @@ def each(
     n_jobs: int | None,
     folder: str | os.PathLike[str] | None,
 ) -> Generator[Any, None, None]:
-    """Give ``task(model, shard)`` of each shard, in the order in which they come.
+    """Yield ``task(model, shard)`` for each shard, in the order in which they finish.
 
     Parameters
     ----------
     task : callable
         Runs in the worker.
     model : object
-        What all tasks share: written to a file once, read once in each process.
+        Shared by all tasks: written to a file once, read once in each process.
     shards : iterable
         Taken one by one, a few ahead of the workers.
     n_jobs : int or None
         Workers, as in `joblib.Parallel`.
     folder : path or None
-        Folder that all workers see, for the model's file, which is removed in the end.
+        Folder that all workers see, for the model's file, which is removed at the end.
 
     Yields
     ------
@@ -59,31 +59,31 @@ def each(
     if folder is not None:
         os.makedirs(folder, exist_ok=True)
     with TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as name:
-        home = Path(name)
-        write_model(model, home)
+        model_folder = Path(name)
+        write_model(model, model_folder)
         try:
-            yield from _persistently(task, home, shards, n_jobs)
+            yield from _persistently(task, model_folder, shards, n_jobs)
         finally:
             forget_model()  # this process may have been a worker
 
 
 def _persistently(
-    task: Callable[[Any, Any], Any], home: Path, shards: Iterable[Any], n_jobs: int | None
+    task: Callable[[Any, Any], Any], model_folder: Path, shards: Iterable[Any], n_jobs: int | None
 ) -> Iterator[Any]:
-    """Give the results; shards of a dead worker are run again."""
-    waiting: dict[int, Any] = {}  # given out, and without a result so far
+    """Yield the results; run the shards of a dead worker again."""
+    waiting: dict[int, Any] = {}  # sent to a worker, and without a result so far
     fresh = enumerate(shards)
     deaths = 0  # in a row
     while True:
-        given_out = _given_out(waiting, fresh)
-        calls = (joblib.delayed(_call)(task, home, os.getpid(), *item) for item in given_out)
+        sent = _sent(waiting, fresh)
+        calls = (joblib.delayed(_call)(task, model_folder, os.getpid(), *item) for item in sent)
         try:
             for index, result in _parallel(n_jobs)(calls):
                 del waiting[index]
                 deaths = 0
                 yield result
             return
-        except BrokenProcessPool as error:  # loky gives up all that is under way
+        except BrokenProcessPool as error:  # loky abandons all tasks that are running
             deaths += 1
             if deaths == DEATHS:
                 raise
@@ -97,12 +97,12 @@ def _persistently(
 def _parallel(n_jobs: int | None) -> joblib.Parallel:
     try:
         return joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
-    except ValueError:  # "multiprocessing" and Ray's backend give nothing before all is done
+    except ValueError:  # "multiprocessing" and Ray's backend return nothing before all is done
         return joblib.Parallel(n_jobs, batch_size=1)
 
 
-def _given_out(waiting: dict[int, Any], fresh: Iterator[tuple[int, Any]]) -> Iterator[Any]:
-    """Give the shards that wait for a second run, then new ones."""
+def _sent(waiting: dict[int, Any], fresh: Iterator[tuple[int, Any]]) -> Iterator[Any]:
+    """Yield the shards that wait for a second run, then new ones."""
     yield from list(waiting.items())
     for index, shard in fresh:
         waiting[index] = shard
@@ -110,30 +110,30 @@ def _given_out(waiting: dict[int, Any], fresh: Iterator[tuple[int, Any]]) -> Ite
 
 
 def _call(
-    task: Callable[[Any, Any], Any], home: Path, caller: int, index: int, shard: Any
+    task: Callable[[Any, Any], Any], model_folder: Path, caller: int, index: int, shard: Any
 ) -> tuple[int, Any]:
     if os.getpid() != caller:
         keep_freed_memory()
-    model = read_model(home)
-    with _marked(home, index):
+    model = read_model(model_folder)
+    with _marked(model_folder, index):
         return index, task(model, shard)
 
 
 @contextmanager
-def _marked(home: Path, index: int) -> Iterator[None]:
-    """Leave a mark of a shard for as long as it is under way: longer, if the worker dies.
+def _marked(model_folder: Path, index: int) -> Iterator[None]:
+    """Keep a file while a shard runs; it stays if the worker dies, so that deaths can be counted.
 
-    Dask gives up a task after four deaths; joblib 1.6 then waits for it for ever.
+    Dask abandons a task after four deaths of its workers; joblib 1.6 then waits for it for ever.
     """
-    deaths = len(list(home.glob(f"{index}-*")))
+    deaths = len(list(model_folder.glob(f"{index}-*")))
     if deaths >= DEATHS:
         raise RuntimeError(
             f"{deaths} workers died while they ran shard {index}: out of memory? Make the shards "
-            "smaller, or look at what is in that one"
+            "smaller, or check the contents of this one"
         )
-    mark = home / f"{index}-{uuid.uuid4().hex}"
+    mark = model_folder / f"{index}-{uuid.uuid4().hex}"
     mark.touch()
     try:
         yield
     finally:
-        mark.unlink(missing_ok=True)  # gone with its folder, if nobody waits for the shard
+        mark.unlink(missing_ok=True)  # it may be gone with its folder, when the caller has stopped

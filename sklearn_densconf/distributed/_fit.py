@@ -1,4 +1,4 @@
-"""The same density from shards as from all samples together: measure each, merge."""
+"""One density from many shards, as if from all samples together: measure each, then merge."""
 
 import copy
 import os
@@ -26,29 +26,29 @@ def fit(
     n_jobs: int | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """Fit a density to shards, on many workers: the same as to all samples together.
+    """Fit a density to shards on many workers, with the same result as from all samples together.
 
-    Each worker runs a shard through the pipeline, batch by batch, and measures its moments; these
-    are merged here as they come, so that the last bits depend on the order. A worker process that
-    dies costs the shards under way, which are run again.
+    Each worker runs a shard through the pipeline, batch by batch, and measures its moments. They
+    are merged here in the order in which they arrive, on which the last bits therefore depend. When
+    a worker process dies, the shards that were running are run again.
 
     Parameters
     ----------
     model : GaussianDensityClassifier or Pipeline
-        The density, or a pipeline that ends in one. It is only read. Of a `FeatureExtractor` the
-        network is taken as it is; other steps, and one that has to be trained, must be fitted.
+        The density, or a pipeline that ends in one. It is not changed. A `FeatureExtractor` uses
+        its network as it is; other steps, and extractors that have to be trained, must be fitted.
     shards : iterable of tuple or callable
-        ``(X, y)`` or ``(X, y, sample_weight)``, or functions without arguments that give one and
+        ``(X, y)`` or ``(X, y, sample_weight)``, or functions without arguments that return one and
         are called in the worker. Taken one by one, a few ahead of the workers. X is what the first
         step takes (paths, pictures, features) and can be sliced.
     classes : array-like of shape (n_classes,)
         All labels.
     n_jobs : int, default=None
         Workers, -1 for all cores; None is 1 unless ``joblib.parallel_config`` says otherwise.
-        Worker processes of this machine share its cores: each gets cores / n_jobs threads.
+        Worker processes of this machine share its cores: each gets (cores / n_jobs) threads.
     folder : path, default=None
-        Folder that all workers see, for the model's file, which is removed in the end; None is this
-        machine's for temporary files.
+        Folder that all workers see, for the model's file, which is removed at the end; None is the
+        machine's folder for temporary files.
 
     Returns
     -------
@@ -58,12 +58,12 @@ def fit(
     Raises
     ------
     ValueError
-        If there is no shard; if labels and samples of a shard do not match; as ``partial_fit`` of
-        the density, for instance with ``shrinkage="auto"``.
+        If there is no shard; if labels and samples of a shard do not match; whatever
+        ``partial_fit`` of the density refuses, for instance ``shrinkage="auto"``.
     TypeError
         If the density cannot be merged from parts.
     NotFittedError
-        If a step is not fitted that has to be.
+        If a step that has to be fitted is not.
     BrokenProcessPool
         If processes of this machine die three times without finishing a shard between.
     RuntimeError
@@ -89,12 +89,12 @@ def fit(
         for part in parts:
             density = part if density is None else density.merge(part)
     if density is None:
-        raise ValueError("shards is empty: give at least one (X, y)")
+        raise ValueError("shards is empty: pass at least one (X, y)")
     return _with_density(model, density)
 
 
 def fit_batches(model: Any, batches: Iterable[Shard], classes: Any) -> Any:
-    """Fit a pipeline to batches that come one by one, in constant memory.
+    """Fit a pipeline to batches that arrive one by one, in constant memory.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def fit_batches(model: Any, batches: Iterable[Shard], classes: Any) -> Any:
 
 
 def _prepared(model: Any, shards: Iterable[Shard]) -> tuple[Any, Iterable[Shard]]:
-    """Copy the model and fit, to the first sample, extractors that learn no more than shapes."""
+    """Copy the model; fit extractors, which learn only shapes, to the first sample."""
     model = copy.deepcopy(model)
     *transformers, density = _steps(model)
     if missing := [name for name in ("fit_batches", "merge") if not hasattr(density, name)]:
@@ -153,7 +153,7 @@ def _prepared(model: Any, shards: Iterable[Shard]) -> tuple[Any, Iterable[Shard]
     remaining = iter(shards)
     first = next(remaining, None)
     if first is None:
-        raise ValueError("shards is empty: give at least one (X, y)")
+        raise ValueError("shards is empty: pass at least one (X, y)")
     sample = _content(first)[0][:1]
     for transformer in transformers:
         if (
@@ -183,7 +183,7 @@ def _content(shard: Shard) -> tuple[Any, ...]:
 
 
 def _measure(model: Any, shards: Iterable[Shard], classes: Any) -> Any:
-    """Give a density that is fitted to some shards."""
+    """Return a density that is fitted to some shards."""
     *transformers, density = _steps(model)
     return clone(density).fit_batches(_feature_batches(transformers, shards), classes)
 
@@ -201,7 +201,7 @@ def _feature_batches(transformers: list[Any], shards: Iterable[Shard]) -> Iterat
 
 
 def _features(transformers: list[Any], X: Any) -> Iterator[Any]:
-    """Give what the density sees: in batches, where the first step can."""
+    """Yield the input of the density: in batches, if the first step can make them."""
     if not transformers:
         yield X
         return

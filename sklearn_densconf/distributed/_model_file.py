@@ -1,8 +1,8 @@
 """One model for many processes: written once, read once in each. A leaf.
 
 Its arrays are mapped, so that the processes of one machine share their pages. They begin at
-multiples of `ALIGNMENT`: elsewhere matrix products sum in another order, and the features of two
-processes would differ in the last bits.
+multiples of `ALIGNMENT`: at other addresses BLAS sums matrix products in another order, and the
+features of two processes would differ in the last bits.
 """
 
 import pickle
@@ -15,20 +15,20 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-ALIGNMENT = 64  # bytes; that of torch's own tensors, and of the data in a .npy file
+ALIGNMENT = 64  # bytes; as for torch's own tensors, and for the data in a .npy file
 ARRAYS, REST = "arrays.npy", "model.pickle"
 
 _READING = threading.Lock()
 
 
-def write_model(model: Any, home: Path) -> None:
-    """Write a model into a folder, with the functions of a notebook or script that are in it.
+def write_model(model: Any, folder: Path) -> None:
+    """Write a model into a folder, with the notebook's or script's functions that it refers to.
 
     Parameters
     ----------
     model : object
         Anything that cloudpickle takes.
-    home : Path
+    folder : Path
         Folder of this model alone.
     """
     buffers: list[pickle.PickleBuffer] = []
@@ -36,7 +36,7 @@ def write_model(model: Any, home: Path) -> None:
     arrays = [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
     spans = list(_spans(array.size for array in arrays))
     n_bytes = max((span.stop for span in spans), default=1)
-    with (home / ARRAYS).open("wb") as file:
+    with (folder / ARRAYS).open("wb") as file:
         about = {"descr": "|u1", "fortran_order": False, "shape": (n_bytes,)}
         np.lib.format.write_array_header_1_0(file, about)
         begin = file.tell()
@@ -44,15 +44,15 @@ def write_model(model: Any, home: Path) -> None:
             file.seek(begin + span.start)
             file.write(array.data)
         file.truncate(begin + n_bytes)
-    (home / REST).write_bytes(pickle.dumps((pickled, spans)))
+    (folder / REST).write_bytes(pickle.dumps((pickled, spans)))
 
 
-def read_model(home: Path) -> Any:
-    """Give the model of a folder; threads of one process share it.
+def read_model(folder: Path) -> Any:
+    """Return the model of a folder; the threads of one process share it.
 
     Parameters
     ----------
-    home : Path
+    folder : Path
         Where it was written.
 
     Returns
@@ -66,22 +66,22 @@ def read_model(home: Path) -> Any:
         If this machine does not see the folder.
     """
     with _READING:
-        return _read(home)
+        return _read(folder)
 
 
 def forget_model() -> None:
-    """Let go of the model that was read last."""
+    """Drop the model that was read last, so that its memory can be freed."""
     _read.cache_clear()
 
 
-@lru_cache(maxsize=1)  # once a process, not once a task
-def _read(home: Path) -> Any:
-    if not home.exists():
+@lru_cache(maxsize=1)  # once per process, not once per task
+def _read(folder: Path) -> Any:
+    if not folder.exists():
         raise FileNotFoundError(
-            f"a worker does not see the model's folder {home}: give a folder that all workers see"
+            f"a worker does not see the model's folder {folder}: pass a folder that all workers see"
         )
-    pickled, spans = pickle.loads((home / REST).read_bytes())
-    mapped = np.load(home / ARRAYS, mmap_mode="c")
+    pickled, spans = pickle.loads((folder / REST).read_bytes())
+    mapped = np.load(folder / ARRAYS, mmap_mode="c")
     return pickle.loads(pickled, buffers=[mapped[span] for span in spans])
 
 

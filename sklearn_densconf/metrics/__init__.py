@@ -1,8 +1,9 @@
 """How good a confidence is: against severity, as a ranking, as a probability, and under attack.
 
-All is stated on two arrays, ``correct`` (was the predicted label right) and ``confidence`` (of that
-label); :func:`predict_with_confidence` gives them for any classifier. What scikit-learn has is not
-repeated: the AUROC of error detection is ``sklearn.metrics.roc_auc_score(correct, confidence)``.
+Every metric takes two arrays: ``correct`` (was the predicted label right) and ``confidence`` (of
+that label). :func:`predict_with_confidence` computes both for any classifier. What scikit-learn has
+is not repeated: the AUROC of error detection is
+``sklearn.metrics.roc_auc_score(correct, confidence)``.
 """
 
 from sklearn_densconf.metrics._calibration import (

@@ -1,4 +1,4 @@
-"""A confidence as a probability: of the labels given with 80 %, are 80 % right."""
+"""A confidence as a probability: are 80 % of the labels predicted with 0.8 right?"""
 
 from typing import NamedTuple
 
@@ -30,9 +30,9 @@ class ReliabilityCurve(NamedTuple):
 def reliability_curve(
     correct: ArrayLike, confidence: ArrayLike, *, n_bins: int = 15, strategy: str = "uniform"
 ) -> ReliabilityCurve:
-    """Give mean confidence and accuracy in bins of confidence.
+    """Compute the mean confidence and the accuracy in bins of confidence.
 
-    A bin holds its upper edge and not its lower one; the first also holds 0 and the last 1.
+    A bin includes its upper edge but not its lower one; the first also includes 0.
     Equal confidences always share a bin, so the order of the samples does not matter.
 
     Parameters
@@ -86,7 +86,7 @@ def reliability_curve(
 def expected_calibration_error(
     correct: ArrayLike, confidence: ArrayLike, *, n_bins: int = 15, strategy: str = "uniform"
 ) -> float:
-    r"""Give the mean distance between confidence and accuracy over bins of confidence.
+    r"""Compute the mean distance between confidence and accuracy over bins of confidence.
 
     .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{n} \, |\mathrm{acc}_b - \mathrm{conf}_b|
 
@@ -107,7 +107,7 @@ def expected_calibration_error(
     -------
     float
         Calibration error, in [0, 1]: smaller is better. It is an estimate with an upward bias that
-        grows with ``n_bins``; compare only values of the same bins and sample size.
+        grows with ``n_bins``; compare only values with the same bins and sample size.
 
     Raises
     ------
@@ -133,12 +133,12 @@ def expected_calibration_error(
 
 
 def _uniform_edges(confidence: np.ndarray, n_bins: int) -> np.ndarray:  # noqa: ARG001
-    # Division rounds k / n_bins as a written 0.7 is rounded; linspace's 0.7 is one ulp above it.
+    # 7 / 10 is the float that "0.7" is parsed to; linspace's 0.7 is one ulp above it.
     return np.arange(1, n_bins) / n_bins
 
 
 def _quantile_edges(confidence: np.ndarray, n_bins: int) -> np.ndarray:
-    # Order statistics at integer ranks: np.quantile's floating-point ranks can be off by one.
+    # Order statistics at integer ranks; the floating-point ranks of np.quantile can be off by one.
     ranks = -(-np.arange(1, n_bins) * confidence.size // n_bins)
     return np.sort(confidence)[ranks - 1]
 

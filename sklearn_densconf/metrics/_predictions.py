@@ -9,13 +9,13 @@ from sklearn.utils import assert_all_finite, check_consistent_length, column_or_
 
 
 def predict_with_confidence(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Give the predicted labels and their probabilities, with one pass through the network.
+    """Return the predicted labels and their probabilities, with one pass through the network.
 
-    A Pipeline's transformers, where the network is, run once; its last step then predicts twice,
-    labels and probabilities, because they may follow different rules: the confidence belongs to
-    ``predict``'s label, which need not be the most probable one (``predict_from="features"``, a
-    moved threshold). An estimator that is a network itself, such as a bare skorch net, runs twice:
-    put a :class:`~sklearn_densconf.SoftmaxClassifier` behind a
+    The transformers of a Pipeline, among them the network, run once. Its last step then predicts
+    twice, labels and probabilities, because the two may follow different rules: the confidence is
+    that of the label which ``predict`` returns, and that need not be the most probable one
+    (``predict_from="features"``, a moved threshold). An estimator that is itself a network, such as
+    a bare skorch net, runs twice: put a :class:`~sklearn_densconf.SoftmaxClassifier` behind a
     :class:`~sklearn_densconf.FeatureExtractor` instead.
 
     Parameters
@@ -62,14 +62,14 @@ def predict_with_confidence(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndar
 
 
 def _predict_outcomes(estimator: Any, X: Any, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Give whether each predicted label is right, and its confidence: what the metrics take."""
+    """Return whether each predicted label is right, and its confidence: what the metrics take."""
     labels, confidence = predict_with_confidence(estimator, X)
     check_consistent_length(y, labels)
     return np.asarray(labels == column_or_1d(y)), confidence
 
 
 def _check_outcomes(correct: ArrayLike, confidence: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Give both as float64 vectors of one length, or say what is wrong with them."""
+    """Return both as float64 vectors of one length, or say what is wrong with them."""
     outcomes, confidence = np.asarray(column_or_1d(correct)), _check_confidence(confidence)
     check_consistent_length(outcomes, confidence)
     if not np.isin(outcomes, (0, 1)).all():
@@ -81,7 +81,7 @@ def _check_outcomes(correct: ArrayLike, confidence: ArrayLike) -> tuple[np.ndarr
 
 
 def _check_confidence(confidence: ArrayLike, name: str = "confidence") -> np.ndarray:
-    """Give confidences as a float64 vector: finite, at least one."""
+    """Return confidences as a float64 vector: finite, at least one."""
     values = np.asarray(column_or_1d(confidence, dtype=np.float64))
     assert_all_finite(values, input_name=name)
     if values.size == 0:

@@ -1,4 +1,4 @@
-"""A confidence as a ranking: does it put errors, or strangers, last."""
+"""A confidence as a ranking: are errors, or out-of-distribution samples, ranked last?"""
 
 from typing import NamedTuple
 
@@ -29,12 +29,12 @@ class RiskCoverageCurve(NamedTuple):
 
 
 def risk_coverage_curve(correct: ArrayLike, confidence: ArrayLike) -> RiskCoverageCurve:
-    r"""Give the error rate of the most confident predictions, for every number of them kept.
+    r"""Compute the error rate of the most confident predictions, for every number of them kept.
 
     .. math:: r(i) = \frac{1}{i} \sum_{j \le i} 1[\text{the } j\text{-th most confident is wrong}]
 
-    Where confidences tie, the order is not known: the risk is then its expectation over all orders
-    of the tied predictions, so that the result does not depend on the order of the samples.
+    Where confidences tie, the order is not known. The risk is then the expectation over all orders
+    of the tied predictions, so the result does not depend on the order of the samples.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def risk_coverage_curve(correct: ArrayLike, confidence: ArrayLike) -> RiskCovera
 
 
 def area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float:
-    r"""Give AURC, the mean risk over all coverages: smaller is better.
+    r"""Compute AURC, the mean risk over all coverages: smaller is better.
 
     .. math:: \mathrm{AURC} = \frac{1}{n} \sum_{i=1}^{n} r(i)
 
@@ -101,8 +101,8 @@ def area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float
     ----------
     Y. Geifman, G. Uziel, R. El-Yaniv, "Bias-reduced uncertainty estimation for deep neural
     classifiers", ICLR 2019, section 2. There, tied predictions enter together, with the risk of
-    their last one; here they enter one by one in random order, so that AURC is continuous: a tie
-    costs what breaking it by chance costs.
+    their last one; here they enter one by one in random order, so that a tie costs as much, on
+    average, as breaking it by chance, and AURC is continuous in the confidences.
 
     Examples
     --------
@@ -114,9 +114,9 @@ def area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float
 
 
 def excess_area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float:
-    """Give E-AURC, the AURC above that of the best order of the same predictions.
+    """Compute E-AURC, the AURC above that of the best order of the same predictions.
 
-    The best order puts every error last. Accuracy is thus taken out: 0 is a perfect ranking, also
+    The best order puts every error last. Accuracy thus cancels out: 0 is a perfect ranking, even
     of a poor classifier.
 
     Parameters
@@ -140,7 +140,7 @@ def excess_area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -
     ----------
     Y. Geifman, G. Uziel, R. El-Yaniv, "Bias-reduced uncertainty estimation for deep neural
     classifiers", ICLR 2019, section 3. The best AURC is taken from the sample itself, not from
-    their limit for large n, r + (1 - r) ln(1 - r), which can make E-AURC negative.
+    the paper's limit for large n, r + (1 - r) ln(1 - r), which can make E-AURC negative.
 
     Examples
     --------
@@ -155,11 +155,11 @@ def excess_area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -
 def fpr_at_tpr(
     y_true: ArrayLike, score: ArrayLike, *, tpr: float = 0.95, pos_label: int | str = 1
 ) -> float:
-    """Give the fraction of negatives accepted by the threshold that accepts a share of positives.
+    """Compute the fraction of negatives above the threshold that accepts a share of positives.
 
     The threshold is the largest score that accepts at least ``tpr`` of the positives; a sample is
-    accepted when its score is at least the threshold, so tied samples are accepted together and no
-    operating point is interpolated that no threshold reaches.
+    accepted when its score is at least the threshold. Tied samples are therefore accepted together,
+    and no operating point is interpolated that no threshold reaches.
 
     Parameters
     ----------
@@ -171,7 +171,8 @@ def fpr_at_tpr(
         Share of the positives to accept.
     pos_label : int or str, default=1
         The positive class. With a confidence as the score it is the in-distribution (or the right)
-        samples, as in Liang et al.; papers that call the strangers positive get another number.
+        samples, as in Liang et al.; papers in which the
+        out-of-distribution samples are the positive class report another number.
 
     Returns
     -------

@@ -30,10 +30,10 @@ def _score(name: str, estimator: Any, X: Any, y: ArrayLike) -> float:
 
 
 def confidence_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
-    """Give every score of a fitted classifier's confidence, with one pass through the network.
+    """Compute every score of a fitted classifier's confidence, with one pass through the network.
 
     For ``cross_validate(..., scoring=confidence_scorer)``, which takes a function that returns a
-    dict. ``GridSearchCV`` takes it too, with the score to choose by as ``refit``.
+    dict. ``GridSearchCV`` takes it too; its ``refit`` then names the score to choose by.
 
     Parameters
     ----------

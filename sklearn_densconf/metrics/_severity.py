@@ -1,4 +1,4 @@
-"""A confidence against the severity of what is done to the pictures."""
+"""A confidence against the severity of a distortion of the pictures."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -49,7 +49,7 @@ def confidence_curve(
     estimator: Any,
     pictures: Mapping[float, tuple[Any, ArrayLike]] | Iterable[tuple[float, tuple[Any, ArrayLike]]],
 ) -> ConfidenceCurve:
-    """Give mean confidence and accuracy of a classifier at each severity of a distortion.
+    """Compute the mean confidence and the accuracy of a classifier at each severity.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ def confidence_curve(
         correct, confidence = _predict_outcomes(estimator, X, y)
         rows.append((severity, confidence.mean(dtype=np.float64), correct.mean()))
     if not rows:
-        raise ValueError("pictures has no severity: give at least the clean pictures")
+        raise ValueError("pictures has no severity: pass at least the clean pictures")
     return ConfidenceCurve(*np.array(rows, dtype=np.float64).T)
 
 
 def confidence_monotonicity(severities: ArrayLike, confidences: ArrayLike) -> Monotonicity:
-    """Give Kendall's tau of severity and confidence, and the number of steps that rise.
+    """Compute Kendall's tau of severity and confidence, and the number of steps that rise.
 
     Parameters
     ----------
@@ -138,8 +138,8 @@ def confidence_monotonicity(severities: ArrayLike, confidences: ArrayLike) -> Mo
 def confidence_rises(clean: ArrayLike, attacked: ArrayLike) -> int:
     """Count the pictures whose confidence grows from clean to attacked: the failures of table 1.
 
-    Growing is strict, without a tolerance: an equal confidence, such as that of a picture which
-    the attack left alone, is no rise.
+    Only a strict growth counts, without a tolerance: an equal confidence, such as that of a picture
+    that the attack left alone, is not a rise.
 
     Parameters
     ----------

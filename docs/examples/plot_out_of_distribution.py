@@ -1,13 +1,13 @@
 """
-Foreign pictures and far away points
-====================================
+Out-of-distribution pictures and far points
+===========================================
 
-A posterior alone cannot tell that a picture is like nothing the network knows. Two things can: the
-log-density of the activations, and a background density in the posterior.
+A posterior alone cannot tell that a picture is unlike all that the network was trained on. Two
+things can: the log-density of the activations, and a background density in the posterior.
 """
 
 # %%
-# Train a network on digits, and make foreign pictures of them: the same pixels, shuffled.
+# Train a network on digits. The out-of-distribution pictures are the same pixels, shuffled.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,11 +55,11 @@ scores = {
 figure, ax = plt.subplots(figsize=(5, 5))
 for name, score in scores.items():
     RocCurveDisplay.from_predictions(known, score, name=name, ax=ax)
-ax.set(xlabel="Shuffled pictures taken for digits", ylabel="Digits taken for digits")
+ax.set(xlabel="Shuffled pictures accepted as digits", ylabel="Digits accepted as digits")
 
 # %%
-# Pictures scaled up, along a ray to infinity (the paper's figure 1): softmax tends to 1, and so
-# does a density confidence, unless it has a background.
+# Scale the pixels up, along a ray to infinity (the paper's figure 1): softmax tends to 1, and so
+# does a density confidence without a background.
 
 factors = np.geomspace(1, 100, 15)
 models = {
