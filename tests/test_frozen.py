@@ -20,7 +20,7 @@ from networks import Convolutional
 from torch import nn
 
 from sklearn_densconf._fingerprint import fingerprint
-from sklearn_densconf.features import FrozenBackbone, _frozen
+from sklearn_densconf.features import FrozenBackbone
 
 HERE = Path(__file__).resolve().parent
 
@@ -259,30 +259,6 @@ def test_an_object_that_holds_itself_has_a_fingerprint():
     one.append(one)
     other.append(other)
     assert fingerprint(one) == fingerprint(other)
-
-
-def test_a_stored_network_pickles_as_its_path(tmp_path):
-    frozen = FrozenBackbone(Convolutional())
-    stored = frozen.store(tmp_path / "new")
-    content = pickle.dumps(stored)
-    assert len(content) < 500
-    assert pickle.loads(content) is stored is frozen.store(tmp_path / "new")
-    assert stored.fingerprint == frozen.fingerprint
-    X = torch.rand(3, 1, 12, 12)
-    torch.testing.assert_close(stored.network()(X), frozen.network()(X), rtol=0, atol=0)
-
-
-def test_a_stored_network_that_was_removed_or_changed_is_not_read(tmp_path):
-    content = pickle.dumps(FrozenBackbone(Convolutional(seed=1)).store(tmp_path))
-    file = next(tmp_path.glob("*.joblib"))
-    FrozenBackbone(Convolutional(seed=2)).store(tmp_path / "other")
-    next((tmp_path / "other").glob("*.joblib")).replace(file)
-    _frozen._open_stored.cache_clear()  # as in another process
-    with pytest.raises(ValueError, match="holds another network than the one that was stored"):
-        pickle.loads(content)
-    file.unlink()
-    with pytest.raises(FileNotFoundError, match=r"is not there: store\(\) the network again"):
-        pickle.loads(content)
 
 
 def test_several_threads_may_ask_for_the_first_replica():

@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, Subset
 
 from sklearn_densconf import FeatureExtractor
-from sklearn_densconf.features._inputs import Pictures, Plain, Rows
+from sklearn_densconf.features.inputs._pictures import Pictures, Plain
+from sklearn_densconf.features.inputs._rows import Rows
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 12, 12), np.uint8)

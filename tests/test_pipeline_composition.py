@@ -116,7 +116,7 @@ def test_the_pipelines_memory_hits_for_copies_of_a_module(digits, log, tmp_path)
 
 def test_two_jobs_give_the_same_results_on_one_thread_each(digits, log, tmp_path):
     serial = GridSearchCV(_pipe(Logging("/dev/null")), GRID, cv=3).fit(*digits)
-    frozen = FrozenBackbone(Logging(log)).store(tmp_path / "network")
+    frozen = FrozenBackbone(Logging(log))
     pipe = _pipe(frozen, memory=tmp_path / "memory")
     parallel = GridSearchCV(pipe, GRID, cv=3, n_jobs=2, refit=False).fit(*digits)
     np.testing.assert_allclose(

@@ -12,23 +12,22 @@ from sklearn.base import clone
 from torch import nn
 
 from sklearn_densconf._optional import import_optional
-from sklearn_densconf.features._batches import Source
 from sklearn_densconf.features._frozen import FrozenBackbone
-from sklearn_densconf.features._inputs import Preprocessing
 from sklearn_densconf.features._layers import named_layers
 from sklearn_densconf.features._training import train
+from sklearn_densconf.features.inputs import Preprocessing, Source
 
 FORMS = "'torchvision:NAME', 'timm:NAME' or 'package.module:function'"
 Resolved = tuple[Any, Preprocessing | None]
 
 
-def is_trainer(backbone: Any) -> bool:
+def _is_trainer(backbone: Any) -> bool:
     """Tell whether the backbone is a skorch net, which has to be trained."""
     return hasattr(backbone, "module") and hasattr(backbone, "initialize")
 
 
 def resolve(backbone: Any) -> Resolved:
-    """Give the network that a user named, and its library's preprocessing.
+    """Return the network that a user named, and its library's preprocessing.
 
     Parameters
     ----------
@@ -55,7 +54,7 @@ def resolve(backbone: Any) -> Resolved:
         return backbone, None
     if isinstance(backbone, nn.Module):
         return FrozenBackbone(backbone), None
-    if is_trainer(backbone):
+    if _is_trainer(backbone):
         return clone(backbone).initialize(), None
     if not isinstance(backbone, str):
         raise TypeError(
@@ -78,7 +77,7 @@ def layer_names(network: Any) -> list[str]:
 
 
 def as_frozen(network: Any, source: Source, y: Any) -> FrozenBackbone:
-    """Give the network to extract with: a skorch net is trained first."""
+    """Return the network to extract with: a skorch net is trained first."""
     if isinstance(network, FrozenBackbone):
         return network
     return FrozenBackbone(train(network, source, y))
@@ -163,6 +162,6 @@ class InColour:
         self.preprocessing = preprocessing
 
     def __call__(self, picture: Any) -> torch.Tensor:
-        """Give the tensor of a picture; grey ones are brought to RGB first."""
+        """Return the tensor of a picture; grey ones are brought to RGB first."""
         is_image = hasattr(picture, "convert")
         return self.preprocessing(picture.convert("RGB") if is_image else picture)

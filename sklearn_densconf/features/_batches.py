@@ -1,4 +1,4 @@
-"""Batches on the device, made ahead of the network: decoding, copying and computing overlap."""
+"""Batches made ahead of the network: decoding, copying and computing overlap."""
 
 from collections.abc import Iterator
 
@@ -7,22 +7,21 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sklearn_densconf._machine import ahead
-from sklearn_densconf.features._inputs import Pictures, Rows
+from sklearn_densconf.features.inputs import Batch, Source
 
-Source = Rows | Pictures
 AHEAD = 2  # batches made before they are wanted
 
 
-def batches_on(
+def batches_for(
     device: torch.device, source: Source, plan: list[np.ndarray], num_workers: int
-) -> Iterator[torch.Tensor]:
-    """Give the batches of a plan, in its order, on a device.
+) -> Iterator[Batch]:
+    """Yield the batches of a plan, in its order; for a GPU of CUDA they are copied there.
 
     Parameters
     ----------
     device : torch.device
         Where the network is.
-    source : Rows or Pictures
+    source : Source
         The samples.
     plan : list of ndarray
         Sorted indices of each batch.
@@ -34,16 +33,16 @@ def batches_on(
     Tensor of shape (n, *source.shape)
         A batch.
     """
-    if isinstance(source, Rows):
+    if source.in_memory:
         on_host = map(source.batch, plan) if device.type == "cpu" else _read_ahead(source, plan)
     elif num_workers > 0 and len(plan) > 1:  # one batch is read no faster by other processes
         on_host = _loaded(source, plan, min(num_workers, len(plan)))
     else:
         on_host = _read_ahead(source, plan)
-    return _copied(on_host, device) if device.type == "cuda" else _moved(on_host, device)
+    return _copied(on_host, device) if device.type == "cuda" else on_host
 
 
-def _read_ahead(source: Source, plan: list[np.ndarray]) -> Iterator[torch.Tensor]:
+def _read_ahead(source: Source, plan: list[np.ndarray]) -> Iterator[Batch]:
     return ahead(source.batch, plan, n_threads=1, n_waiting=AHEAD)
 
 
@@ -53,11 +52,11 @@ class _Batches(Dataset):
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def __getitem__(self, indices: np.ndarray) -> torch.Tensor:
+    def __getitem__(self, indices: np.ndarray) -> Batch:
         return self._source.batch(indices)
 
 
-def _loaded(source: Source, plan: list[np.ndarray], num_workers: int) -> Iterator[torch.Tensor]:
+def _loaded(source: Source, plan: list[np.ndarray], num_workers: int) -> Iterator[Batch]:
     loader = DataLoader(_Batches(source), batch_size=None, sampler=plan, num_workers=num_workers)
     try:
         yield from loader
@@ -67,12 +66,7 @@ def _loaded(source: Source, plan: list[np.ndarray], num_workers: int) -> Iterato
         raise error.with_traceback(None) from None
 
 
-def _moved(batches: Iterator[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:
-    for batch in batches:
-        yield batch.to(device)
-
-
-def _copied(batches: Iterator[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:
+def _copied(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """Copy from pinned memory on a stream of its own, one batch ahead of the network."""
     copying = torch.cuda.Stream(device)
     previous: tuple[torch.Tensor, torch.cuda.Event] | None = None

@@ -6,7 +6,7 @@ OutOfMemoryError = torch.cuda.OutOfMemoryError  # torch.OutOfMemoryError since t
 
 
 def choose_device(name: str) -> torch.device:
-    """Give the device to compute on, after a check that it is there.
+    """Return the device to compute on, after a check that it is there.
 
     Parameters
     ----------

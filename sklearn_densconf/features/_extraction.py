@@ -12,14 +12,14 @@ import torch
 
 from sklearn_densconf._machine import freed_memory_kept
 from sklearn_densconf._optional import import_optional
-from sklearn_densconf.features._batches import Source, batches_on
+from sklearn_densconf.features._array_cache import CACHE
+from sklearn_densconf.features._batches import batches_for
 from sklearn_densconf.features._device import OutOfMemoryError
 from sklearn_densconf.features._forward import Forward
 from sklearn_densconf.features._frozen import FrozenBackbone
-from sklearn_densconf.features._inputs import Rows
 from sklearn_densconf.features._layers import OUTPUT, Tap
 from sklearn_densconf.features._memory import FeatureStore
-from sklearn_densconf.features._recent import RECENT
+from sklearn_densconf.features.inputs import Batch, Source
 
 BLOCK = 16384  # samples looked up in the memory at once
 KEEP_EVERY = 30.0  # seconds after which computed features are written
@@ -74,16 +74,17 @@ class Extraction:
 
     @cached_property
     def _forward(self) -> Forward:  # nothing is moved to the device where all is remembered
+        dtype = self.backbone.dtype
         network: Any = self.backbone.network(self.device, channels_last=self._channels_last)
         if self.compile:  # replicas have the same code: torch compiles the first one only
             network = torch.compile(network)
         tap = Tap(network, self.layers, self.pooling)
         on_cpu = self.device.type == "cpu"
         at_once = VALUES_AT_ONCE * torch.get_num_threads() if on_cpu else None
-        return Forward(tap, self.backbone.dtype, self.precision, at_once)
+        return Forward(tap, dtype, self.precision, at_once)
 
     def widths(self, source: Source) -> list[int]:
-        """Give the number of columns of each layer, from the features of the first sample."""
+        """Return the number of columns of each layer, from the features of the first sample."""
         first = np.array([0])
         if self.store is None:
             list(self._computed(source, first))
@@ -93,42 +94,44 @@ class Extraction:
         return self.store.widths
 
     def features(self, source: Source, width: int) -> np.ndarray:
-        """Give the features of all samples, float32 of shape (n_samples, width)."""
-        out = np.empty((len(source), width), np.float32)
+        """Return the features of all samples, float32 of shape (n_samples, width)."""
+        n_samples = len(source)
+        out = np.empty((n_samples, width), np.float32)
         start = 0
-        for part in self._parts(source):
-            if len(part) == len(source):
+        for part in self._parts(source, n_samples):
+            if len(part) == n_samples:
                 return part
             out[start : start + len(part)] = part
             start += len(part)
         return out
 
     def batches(self, source: Source) -> Iterator[np.ndarray]:
-        """Give the features of all samples, batch by batch."""
-        for part in self._parts(source):
+        """Yield the features of all samples, batch by batch."""
+        for part in self._parts(source, len(source)):
             for start in range(0, len(part), self.batch_size):
                 yield part[start : start + self.batch_size]
 
-    def _parts(self, source: Source) -> Iterator[np.ndarray]:
-        """Give features in the order of the samples, in parts of any size."""
-        everything = np.arange(len(source))
+    def _parts(self, source: Source, n_samples: int) -> Iterator[np.ndarray]:
+        """Yield features in the order of the samples, in parts of any size."""
+        everything = np.arange(n_samples)
         if self.store is None:
             yield from (features for _, features in self._computed(source, everything))
             return
         step = max(BLOCK // self.batch_size, 1) * self.batch_size
-        for start in range(0, len(source), step):
+        for start in range(0, n_samples, step):
             yield self._known(self.store, source, everything[start : start + step])
 
     def _known(self, store: FeatureStore, source: Source, block: np.ndarray) -> np.ndarray:
-        """Give the features of a block; what is not kept yet is computed and kept."""
-        if isinstance(source, Rows):
-            return RECENT.features(
-                store,
-                source.kind,
-                source.content(block),
-                lambda rows: self._looked_up(store, source, block[rows]),
-            )
-        return self._looked_up(store, source, block)
+        """Return the features of a block; what is not kept yet is computed and kept."""
+        content = source.content(block)
+        if content is None:
+            return self._looked_up(store, source, block)
+        layout, values = content
+        features = CACHE.find((store.place, layout), values)
+        if features is None:
+            features = self._looked_up(store, source, block)  # which may have made the folder
+            CACHE.keep((store.place, layout), values, features)
+        return features
 
     def _looked_up(self, store: FeatureStore, source: Source, block: np.ndarray) -> np.ndarray:
         digests = source.digests(block)
@@ -163,7 +166,7 @@ class Extraction:
         """Run samples through the network; the features of a batch are fetched during the next."""
         source.check(indices)
         plan = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
-        batches = batches_on(self.device, source, plan, self.num_workers)
+        batches = batches_for(self.device, source, plan, self.num_workers)
         running: tuple[np.ndarray, torch.Tensor] | None = None
         with freed_memory_kept() if self.device.type == "cpu" else nullcontext():
             for part, batch in zip(self._with_progress(plan), batches, strict=True):
@@ -174,7 +177,8 @@ class Extraction:
             if running is not None:
                 yield self._fetched(source, *running)
 
-    def _passed(self, source: Source, batch: torch.Tensor) -> torch.Tensor:
+    def _passed(self, source: Source, batch: Batch) -> torch.Tensor:
+        batch = batch.to(self.device)
         one_last = self._channels_last and self.device.type == "cpu"
         try:
             return self._forward(_with_channel_last(batch) if one_last else batch)
@@ -188,7 +192,7 @@ class Extraction:
                 "preprocessing and the number of channels"
             ) from error
 
-    def _passed_again(self, source: Source, batch: torch.Tensor) -> torch.Tensor:
+    def _passed_again(self, source: Source, batch: Batch) -> torch.Tensor:
         """Run the first batch with the channels first: a network that calls `view` needs that."""
         self._channels_last = False
         del self._forward
@@ -215,7 +219,7 @@ class Extraction:
         return tqdm.tqdm(plan, desc="Features", unit="batch")
 
 
-def _with_channel_last(batch: torch.Tensor) -> torch.Tensor:
+def _with_channel_last(batch: Batch) -> torch.Tensor:
     """Say of a single channel, which is first and last at once, that it is last.
 
     torch goes by the strides, and with the channel first LeNet-5 takes nearly twice the time.

@@ -7,30 +7,20 @@ from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags, check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_densconf._fingerprint import fingerprint
-from sklearn_densconf.features._backbones import as_frozen, is_trainer, layer_names, resolve
-from sklearn_densconf.features._batches import Source
+from sklearn_densconf.features._backbones import as_frozen, layer_names, resolve
 from sklearn_densconf.features._device import choose_device
 from sklearn_densconf.features._extraction import Extraction
 from sklearn_densconf.features._forward import PRECISIONS
 from sklearn_densconf.features._frozen import FrozenBackbone
-from sklearn_densconf.features._inputs import (
-    Pictures,
-    Plain,
-    Preprocessing,
-    Rows,
-    as_pictures,
-    is_pixels,
-    pictures_in,
-)
 from sklearn_densconf.features._layers import OUTPUT, POOLINGS, check_layers
 from sklearn_densconf.features._memory import FeatureStore, open_store
+from sklearn_densconf.features.inputs import Preprocessing, Reading, Source, open_source
 
 
 class FeatureExtractor(TransformerMixin, BaseEstimator):
@@ -196,7 +186,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         return extraction.features(source, self._n_features_out)
 
     def transform(self, X: Any) -> np.ndarray:
-        """Give the features of samples.
+        """Return the features of samples.
 
         Parameters
         ----------
@@ -218,7 +208,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         return self._extraction().features(source, self._n_features_out)
 
     def iter_transform(self, X: Any) -> Iterator[np.ndarray]:
-        """Give the features batch by batch: memory for one batch, whatever the length of X.
+        """Yield the features batch by batch: memory for one batch, whatever the length of X.
 
         Parameters
         ----------
@@ -270,7 +260,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
                 f"compile=True gives the network's output only, but layer={self.layer!r}: set "
                 "layer=None, or compile=False"
             )
-        source = self._source(X, reset=True)
+        source = open_source(self, X, self._reading(None))
         self.input_shape_ = source.shape
         self.backbone_ = as_frozen(network, source, y)
         extraction = self._extraction()
@@ -314,32 +304,12 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
     def _prepared(self, X: Any) -> Source:
         check_is_fitted(self)
-        return self._source(X, reset=False)
+        return open_source(self, X, self._reading(self.input_shape_))
 
-    def _source(self, X: Any, *, reset: bool) -> Source:
-        pictures = pictures_in(X)
+    def _reading(self, learned_shape: tuple[int, ...] | None) -> Reading:
         given = None if self.input_shape is None else tuple(self.input_shape)
-        preprocessing = self.preprocessing or self._preprocessing_of_library
-        if pictures is None:
-            values = self._checked_array(X, reset=reset)
-            if self.preprocessing is None and not (preprocessing and is_pixels(values)):
-                return Rows(values, given if reset else self.input_shape_)
-            pictures = as_pictures(values, given)
-        shape_at_fit = None if preprocessing else given
-        shape = shape_at_fit if reset else self.input_shape_
-        return Pictures(pictures, preprocessing or Plain(given), shape)
-
-    def _checked_array(self, X: Any, *, reset: bool) -> Any:
-        """Check all but NaN: only what passes through the network is searched for it."""
-        if isinstance(X, torch.Tensor):
-            values = X
-            if X.ndim < 2 or len(X) == 0:
-                raise ValueError(f"X must have samples along its first axis, got {tuple(X.shape)}")
-        else:
-            values = check_array(X, allow_nd=True, ensure_all_finite=False, estimator=self)
-        if values.ndim == 2:
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        return values
+        of_library = self._preprocessing_of_library
+        return Reading(self.preprocessing, of_library, given, learned_shape)
 
     def _extraction(self) -> Extraction:
         return Extraction(
@@ -365,7 +335,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         return open_store(folder, _key(self.backbone_.fingerprint, code, how))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give the state for pickles and copies: of a module its copy, that of `fit` if alike."""
+        """Return the state for pickles and copies: of a module its copy, that of `fit` if alike."""
         state = super().__getstate__()
         if not isinstance(self.backbone, nn.Module):
             return state
@@ -384,7 +354,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = is_trainer(self.backbone)
+        # All but a skorch net is taken as it is: a network, or what names one.
+        is_frozen = isinstance(self.backbone, (nn.Module, FrozenBackbone, str))
+        tags.target_tags.required = not is_frozen
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 

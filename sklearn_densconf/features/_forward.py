@@ -46,7 +46,7 @@ class Forward:
         self.widths: list[int] = []
 
     def __call__(self, X: torch.Tensor) -> torch.Tensor:
-        """Give the activations of all layers side by side, (n, n_features), float32."""
+        """Return the activations of all layers side by side, (n, n_features), float32."""
         if self._limit is None:
             self._limit = max(1, (self._values_at_once or sys.maxsize) // X[0].numel())
         parts: list[torch.Tensor] = []
@@ -63,7 +63,7 @@ class Forward:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _attempt(self, X: torch.Tensor) -> torch.Tensor | None:
-        """Give the activations, or None if they need more memory than there is.
+        """Return the activations, or None if they need more memory than there is.
 
         The exception must be gone before the next attempt: its traceback holds the tensors.
         """

@@ -2,15 +2,11 @@
 
 import copy
 import hashlib
-import os
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from torch import nn
@@ -35,7 +31,7 @@ class _Slot:
     requires_grad: bool
 
     def filled(self, array: np.ndarray, device: torch.device, channels_last: bool) -> torch.Tensor:
-        """Give the tensor on a device; on the CPU it shares the memory of a writable array."""
+        """Return the tensor on a device; on the CPU it shares the memory of a writable array."""
         array = array if array.flags.writeable else array.copy()  # else torch warns
         tensor = torch.from_numpy(array).view(self.dtype).as_strided(self.shape, self.stride)
         tensor = tensor.to(device)
@@ -96,7 +92,6 @@ class FrozenBackbone:
         self._begin()
 
     def _begin(self) -> None:
-        self._path: str | None = None
         self._on_device: dict[tuple[torch.device, bool], list[torch.Tensor]] = {}
         self.takes_channels_last = True  # as far as is known in this process
 
@@ -122,7 +117,7 @@ class FrozenBackbone:
     def network(
         self, device: str | torch.device = "cpu", *, channels_last: bool = False
     ) -> nn.Module:
-        """Give a replica of the network in evaluation mode.
+        """Return a replica of the network in evaluation mode.
 
         Replicas share their tensors and nothing else: hooks and attributes set on one are not
         seen by the others, so each thread can have its own.
@@ -149,31 +144,6 @@ class FrozenBackbone:
         memo: dict[int, Any] = {id(s): t for s, t in zip(self._slots, tensors, strict=True)}
         return copy.deepcopy(self._skeleton, memo)
 
-    def store(self, folder: str | os.PathLike[str]) -> "FrozenBackbone":
-        """Write the network to a file once, and give a holder that pickles as the file's path.
-
-        Use it to ship a network to many workers that see the same folder: a pickle holds path and
-        fingerprint only, each process reads the file once, and processes of one machine share its
-        pages in memory.
-
-        Parameters
-        ----------
-        folder : path
-            Folder of the file, made if it is missing; the file is named by the fingerprint.
-
-        Returns
-        -------
-        FrozenBackbone
-            Equal to this one. Unpickling it needs the file.
-        """
-        path = Path(folder).resolve() / f"{self.fingerprint}.joblib"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-            joblib.dump((self._skeleton, self._slots, self._arrays), unfinished)
-            unfinished.replace(path)
-        return _open_stored(str(path), self.fingerprint)
-
     def __deepcopy__(self, memo: dict[int, Any]) -> "FrozenBackbone":
         return self
 
@@ -181,8 +151,6 @@ class FrozenBackbone:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._path is not None:
-            return _open_stored, (self._path, self.fingerprint)
         # The fingerprint tells hashes of the pickle what pickles leave out: code, order of layers.
         return _held, (self._skeleton, self._slots, self._arrays, self.fingerprint)
 
@@ -202,19 +170,6 @@ def _held(
     held._begin()
     if fingerprint is not None:  # else it is computed when it is asked for
         held.fingerprint = fingerprint
-    return held
-
-
-@lru_cache(maxsize=4)  # once per process, not per task
-def _open_stored(path: str, fingerprint: str) -> FrozenBackbone:
-    if not Path(path).exists():
-        raise FileNotFoundError(
-            f"the network's file {path} is not there: store() the network again"
-        )
-    held = _held(*joblib.load(path, mmap_mode="c"))
-    if held.fingerprint != fingerprint:
-        raise ValueError(f"the file {path} holds another network than the one that was stored")
-    held._path = path
     return held
 
 
@@ -251,7 +206,7 @@ def _tensors_in(value: Any) -> Iterable[torch.Tensor]:
 
 
 def _slot(index: int, tensor: torch.Tensor) -> tuple[_Slot, np.ndarray]:
-    """Give where a tensor was, and its bytes on the host: numpy has no bfloat16.
+    """Return where a tensor was, and its bytes on the host: numpy has no bfloat16.
 
     The order of the axes in memory is kept: torch chooses how to compute a convolution by it.
     """

@@ -82,7 +82,7 @@ class Tap:
         return output.reshape(len(output), -1).to(torch.float32, copy=True)
 
     def __call__(self, X: torch.Tensor) -> list[torch.Tensor]:
-        """Give one tensor (n, units), float32, for each layer."""
+        """Return one tensor (n, units), float32, for each layer."""
         self._taken = {}
         with suppress(_Finished):
             self._network(X)
@@ -104,7 +104,7 @@ def named_layers(network: nn.Module) -> Iterable[tuple[str, nn.Module]]:
 
 
 def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> list[str]:
-    """Give a list of layers' names, "" for the output, after a check that the network has them.
+    """Return a list of layers' names, "" for the output, after a check that the network has them.
 
     Parameters
     ----------

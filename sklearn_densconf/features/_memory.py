@@ -13,12 +13,11 @@ import uuid
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sklearn_densconf._files import whole_file
-from sklearn_densconf.features._inputs import DIGEST_BYTES
+from sklearn_densconf.features.inputs._digests import DIGEST_BYTES
 
 
 class FeatureStore:
@@ -48,21 +47,21 @@ class FeatureStore:
         return self._widths
 
     def find(self, digests: list[bytes]) -> np.ndarray:
-        """Give the number of each digest's features, int64; -1 where there are none."""
+        """Return the number of each digest's features, int64; -1 where there are none."""
         with self._lock:
             self._refresh()
             return np.fromiter(map(self._number.get, digests, repeat(-1)), np.int64, len(digests))
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
-        """Give the features (n, n_features), float32, of numbers that `find` gave."""
+        """Return the features (n, n_features), float32, of numbers that `find` gave."""
         if (numbers < 0).any():
             raise RuntimeError(f"features were deleted from {self._folder} while they were used")
-        homes = np.searchsorted(self._ends, numbers, side="right") - 1
+        shard_of = np.searchsorted(self._ends, numbers, side="right") - 1
         out = np.empty((len(numbers), sum(self.widths)), np.float32)
-        for home in np.unique(homes):
-            rows = np.flatnonzero(homes == home)
-            shard = np.load(self._paths[home], mmap_mode="r")  # not kept: each holds a file open
-            out[rows] = shard["features"][numbers[rows] - self._ends[home]]
+        for shard in np.unique(shard_of):
+            rows = np.flatnonzero(shard_of == shard)
+            kept = np.load(self._paths[shard], mmap_mode="r")  # not held: each has a file open
+            out[rows] = kept["features"][numbers[rows] - self._ends[shard]]
         return out
 
     def add(self, digests: list[bytes], features: np.ndarray, widths: list[int]) -> None:
@@ -85,9 +84,10 @@ class FeatureStore:
             _write(self._widths_path, json.dumps(widths).encode())
         _write(self._folder / f"{uuid.uuid4().hex}.npy", shard)
 
-    def place(self, kind: Any, words: np.ndarray) -> Any:
-        """Give what arrays must share for equal rows to have equal features here."""
-        return str(self._folder), self._folder.exists(), kind, words.shape[1], words.dtype
+    @property
+    def place(self) -> tuple[str, bool]:
+        """What copies of features in memory belong to: not to a folder that was deleted since."""
+        return str(self._folder), self._folder.exists()
 
     def _refresh(self) -> None:
         """Take note of shards that were written since, by whomever, or deleted."""

@@ -8,8 +8,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import column_or_1d
 from torch.utils.data import Dataset
 
-from sklearn_densconf.features._batches import Source
-from sklearn_densconf.features._inputs import Rows
+from sklearn_densconf.features.inputs import Source
 
 
 class _Labelled(Dataset):
@@ -33,7 +32,7 @@ def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
     ----------
     trainer : skorch.NeuralNet
         The net, initialised.
-    source : Rows or Pictures
+    source : Source
         The samples.
     y : array-like of shape (n_samples,)
         Targets; a classifier's labels are replaced by their places in the sorted labels.
@@ -46,7 +45,7 @@ def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
     Raises
     ------
     ValueError
-        If y is None, or there is not one target a sample.
+        If y is None, or there is not one target per sample.
     """
     if y is None:
         raise ValueError("a skorch backbone requires y to be passed, but the target y is None")
@@ -57,7 +56,7 @@ def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
         y = np.unique(column_or_1d(y, warn=True), return_inverse=True)[1].astype(np.int64)
     everything = np.arange(len(source))
     source.check(everything)
-    if isinstance(source, Rows):
+    if source.in_memory:
         trainer.partial_fit(source.batch(everything).cpu().numpy(), y)
     else:
         trainer.partial_fit(_Labelled(source, y), y)

@@ -1,0 +1,174 @@
+"""Arrays and tensors whose first axis is the sample, as batches without work per row."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+from sklearn_densconf.features.inputs._digests import digest, start_of
+from sklearn_densconf.features.inputs._source import Content
+
+WHITE = 255.0
+
+
+class Rows:
+    """Arrays or tensors whose first axis is the sample, as batches without per-row work.
+
+    Parameters
+    ----------
+    values : ndarray or Tensor of shape (n_samples, ...)
+        The samples; uint8 values are pixels in 0-255 and become floats in [0, 1].
+    wanted : tuple of int or None
+        Shape of one sample for the network; flat rows, and greyscale pictures without a channel
+        axis, are brought to it. None: the values' own.
+    """
+
+    in_memory = True
+
+    def __init__(self, values: Any, wanted: tuple[int, ...] | None) -> None:
+        self._values = values
+        self._is_pixels = is_pixels(values)
+        self._channels_last = self._is_pixels and _has_channels_last(values.shape[1:], wanted)
+        got = _channels_first(tuple(values.shape[1:]), self._is_pixels, self._channels_last)
+        self.shape = _shape_for(got, wanted)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def name(self, index: int) -> str:
+        """Name a sample in an error."""
+        return f"sample {index}"
+
+    def check(self, indices: np.ndarray) -> None:
+        """Do nothing: there are no files to open."""
+
+    def batch(self, indices: np.ndarray) -> torch.Tensor:
+        """Return the samples (n, *shape) as a float32 tensor, where the values are."""
+        batch = to_tensor(self._values[_consecutive(indices)])
+        if self._channels_last:
+            batch = batch.movedim(-1, 1)
+        batch = batch.reshape(len(batch), *self.shape).to(torch.float32)
+        if self._is_pixels:
+            return batch.div_(WHITE)
+        if batch.device.type == "cpu" and not math.isfinite(float(batch.sum())):
+            self._refuse_infinite(batch, indices)
+        return batch
+
+    def _refuse_infinite(self, batch: torch.Tensor, indices: np.ndarray) -> None:
+        bad = ~torch.isfinite(batch.flatten(1)).all(1)
+        if bad.any():
+            index = int(indices[bad.numpy()][0])
+            raise ValueError(
+                f"Input X contains NaN, infinity or a value too large for float32, first in "
+                f"{self.name(index)}"
+            )
+
+    def content(self, indices: np.ndarray) -> Content:
+        """Return the samples as they are, flat, on the host and contiguous: (n, n_values)."""
+        return (str(self._values.dtype), self.shape, self._channels_last), self._flat(indices)
+
+    def _flat(self, indices: np.ndarray) -> np.ndarray:
+        values = to_array(self._values[_consecutive(indices)])
+        return np.ascontiguousarray(values).reshape(len(values), -1)
+
+    def digests(self, indices: np.ndarray) -> list[bytes]:
+        """Hash the content of samples, type and shape included."""
+        values = self._flat(indices)
+        start = start_of("row", values.dtype.str, self.shape, self._channels_last)
+        return [digest(start, row) for row in values.view(np.uint8)]
+
+
+def checked_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """Check an array or tensor of samples; an array-like becomes an array.
+
+    Only what passes through the network is searched for NaN, in `Rows.batch`.
+
+    Parameters
+    ----------
+    estimator : FeatureExtractor
+        It learns the number and the names of the columns, or knows them.
+    X : array-like or Tensor of shape (n_samples, ...)
+        The samples.
+    reset : bool
+        Whether it learns them now.
+
+    Returns
+    -------
+    ndarray or Tensor of shape (n_samples, ...)
+        The samples.
+
+    Raises
+    ------
+    ValueError
+        If X is empty, has no axis beside that of the samples, or other columns than learned.
+    """
+    if isinstance(X, torch.Tensor):
+        values = X
+        if X.ndim < 2 or len(X) == 0:
+            raise ValueError(f"X must have samples along its first axis, got {tuple(X.shape)}")
+    else:
+        values = check_array(X, allow_nd=True, ensure_all_finite=False, estimator=estimator)
+    if values.ndim == 2:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    return values
+
+
+def is_pixels(values: Any) -> bool:
+    """Tell whether an array or tensor has pixels in 0-255."""
+    return values.dtype in (np.uint8, torch.uint8)
+
+
+def _consecutive(indices: np.ndarray) -> np.ndarray | slice:
+    """Return sorted indices as a slice if there are no gaps: a slice copies nothing."""
+    first, last = int(indices[0]), int(indices[-1])
+    return slice(first, last + 1) if last - first == len(indices) - 1 else indices
+
+
+def _channels_first(
+    shape: tuple[int, ...], are_pixels: bool, channels_last: bool
+) -> tuple[int, ...]:
+    if channels_last:
+        return (shape[2], *shape[:2])
+    return (1, *shape) if are_pixels and len(shape) == 2 else shape
+
+
+def _shape_for(got: tuple[int, ...], wanted: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the shape to bring samples to: only flat rows and a missing channel are repaired."""
+    if wanted is None:
+        return got
+    flat, without_channel = (math.prod(wanted),), wanted[1:] if wanted[0] == 1 else None
+    if got in (wanted, flat, without_channel):
+        return wanted
+    raise ValueError(
+        f"X has samples of shape {got}, wanted {wanted} or flat rows of {flat[0]}: check "
+        "input_shape and the order of the axes (channels come first)"
+    )
+
+
+def _has_channels_last(shape: Sequence[int], wanted: tuple[int, ...] | None) -> bool:
+    if len(shape) != 3 or tuple(shape) == wanted:
+        return False
+    return shape[-1] in (1, 3) if wanted is None else shape[-1] == wanted[0]
+
+
+def to_tensor(values: Any) -> torch.Tensor:
+    if isinstance(values, torch.Tensor):
+        return values.detach()
+    native = values.dtype.newbyteorder("=")
+    writable = values.flags.writeable and all(stride >= 0 for stride in values.strides)
+    if writable and values.dtype == native:
+        return torch.from_numpy(values)
+    return torch.from_numpy(np.array(values, dtype=native, order="C"))  # torch refuses it, or warns
+
+
+def to_array(values: Any) -> np.ndarray:
+    """Return an array or tensor as an array on the host."""
+    if isinstance(values, np.ndarray):
+        return values
+    tensor = values.detach().cpu()
+    return tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
