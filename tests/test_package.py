@@ -1,16 +1,15 @@
 """The package as a whole: what importing it costs, what it names, which way its imports point."""
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
+import architecture
 import pytest
+from architecture import imported, room
 
 import sklearn_densconf
 
-ROOT = Path(sklearn_densconf.__file__).parent
-LEAVES = {"_array", "_files", "_fingerprint", "_machine", "_optional", "_validation"}
+LEAVES = {leaf for row in architecture.LEAVES for leaf in row}
 MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself and the leaves
     "__init__": {"baselines", "density", "features"},  # for type checkers, and on first use
     "_posterior": set(),
@@ -27,52 +26,28 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself
     | {"distributed", "features", "metrics", "__init__"},
 }
 USES_TORCH = {"adversarial", "distributed", "features", "paper"}
-SOURCES = sorted(ROOT.rglob("*.py"))
+SOURCES = sorted(architecture.ROOT.rglob("*.py"))
 
 
-def _part(path):
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def _imports(path):
-    """Every (module, name) that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            yield from ((node.module, alias.name) for alias in node.names)
-
-
-def _home(module, name):
-    """The part of the package that an import reaches."""
-    parts = [*module.split("."), name]
-    first = parts[1] if len(parts) > 1 else ""
-    if len(parts) == 2:  # from sklearn_densconf import NAME
-        first = sklearn_densconf._HOME.get(name, name)
-    return first.removesuffix(".py")
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(architecture.ROOT)))
 def test_imports_point_one_way(path):
-    part = _part(path)
+    part = room(path)
     allowed = LEAVES if part in LEAVES else LEAVES | MAY_IMPORT[part] | {part}
-    reached = {_home(*i) for i in _imports(path) if i[0].split(".")[0] == "sklearn_densconf"}
-    assert reached <= allowed | {"__version__"}
+    assert {room(other) for other in architecture.files()[path]} <= allowed
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(architecture.ROOT)))
 def test_no_private_name_of_scikit_learn_scipy_or_torch_is_imported(path):
-    for module, name in _imports(path):
+    for module, name in imported(path):
         words = [*module.split("."), name]
         if words[0] in ("sklearn", "scipy", "torch"):
             assert not any(word.startswith("_") for word in words), f"{module}.{name}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(architecture.ROOT)))
 def test_torch_is_imported_only_where_networks_are(path):
-    if any(module.split(".")[0] == "torch" for module, _ in _imports(path)):
-        assert _part(path) in USES_TORCH
+    if any(module.split(".")[0] == "torch" for module, _ in imported(path)):
+        assert room(path) in USES_TORCH
 
 
 def test_importing_the_package_imports_neither_torch_nor_matplotlib():
