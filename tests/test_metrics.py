@@ -4,11 +4,14 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
 from sklearn_densconf.metrics import (
     area_under_risk_coverage,
+    confidence_monotonicity,
+    confidence_rises,
     excess_area_under_risk_coverage,
     expected_calibration_error,
     fpr_at_tpr,
@@ -59,6 +62,13 @@ def test_risk_coverage_does_not_depend_on_the_order_of_the_samples(predictions):
         ours, risk_coverage_curve(correct[shuffled], confidence[shuffled]), strict=True
     ):
         np.testing.assert_array_equal(first, second)
+
+
+def test_coverage_and_threshold_are_those_of_the_naive_loop(predictions):
+    correct, confidence = predictions
+    curve = risk_coverage_curve(correct, confidence)
+    np.testing.assert_array_equal(curve.coverage, [n / 500 for n in range(1, 501)])
+    assert curve.threshold.tolist() == sorted(confidence, reverse=True)
 
 
 def test_risk_at_full_coverage_is_the_error_rate_and_a_constant_confidence_has_it_everywhere():
@@ -130,6 +140,13 @@ def test_fpr_at_tpr_lies_on_the_curve_of_scikit_learn(predictions):
     assert above >= 0.95
 
 
+def test_fpr_at_tpr_uses_thresholds_that_a_pruned_curve_would_drop():
+    # On the straight part of the curve, which roc_curve prunes by default, lies the answer.
+    y_true, score = [1, 0, 1, 0, 1, 0, 1, 0], [8, 8, 6, 6, 4, 4, 2, 2]
+    rates = [fpr_at_tpr(y_true, score, tpr=tpr) for tpr in (0.25, 0.3, 0.5, 0.75, 1)]
+    assert rates == [0.25, 0.5, 0.5, 0.75, 1]
+
+
 @pytest.mark.parametrize("tpr", [0, -0.1, 1.01])
 def test_fpr_at_tpr_refuses_a_share_outside_its_range(tpr):
     with pytest.raises(ValueError, match=r"tpr must be in \(0, 1\], got"):
@@ -140,6 +157,72 @@ def test_fpr_at_tpr_refuses_a_share_outside_its_range(tpr):
 def test_fpr_at_tpr_refuses_one_class(y_true, found):
     with pytest.raises(ValueError, match=f"needs both classes, got {found} of 2 .* check pos_lab"):
         fpr_at_tpr(y_true, [0.1, 0.2])
+
+
+@pytest.mark.parametrize("function", [fpr_at_tpr, confidence_monotonicity, confidence_rises])
+def test_lengths_are_compared_before_anything_else(function):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        function([1, 1], [0.5])
+
+
+def test_fpr_at_tpr_counts_both_classes_when_one_sample_is_positive_or_negative():
+    assert fpr_at_tpr([1, 0, 0], [0.5, 0.9, 0.1]) == 0.5
+    assert fpr_at_tpr([1, 1, 0], [0.5, 0.9, 0.7]) == 1
+
+
+MINUS, PLUS = -np.inf, np.inf
+
+
+@pytest.mark.parametrize(
+    ("infinite", "finite"),
+    [
+        ([3, MINUS, 2, MINUS, 1], [3, -9, 2, -9, 1]),
+        ([PLUS, 0, PLUS, 1, 2], [9, 0, 9, 1, 2]),
+        ([PLUS, MINUS, 0, MINUS, PLUS], [1, -1, 0, -1, 1]),
+        ([MINUS] * 5, [0] * 5),
+    ],
+)
+def test_infinite_scores_rank_as_finite_ones_in_their_order(infinite, finite):
+    correct = [True, False, True, True, False]
+    for metric in (area_under_risk_coverage, excess_area_under_risk_coverage, fpr_at_tpr):
+        assert metric(correct, infinite) == metric(correct, finite)
+    curve = risk_coverage_curve(correct, infinite)
+    np.testing.assert_array_equal(curve.risk, risk_coverage_curve(correct, finite).risk)
+    assert curve.threshold.tolist() == sorted(infinite, reverse=True)
+    np.testing.assert_equal(
+        confidence_monotonicity(range(5), infinite), confidence_monotonicity(range(5), finite)
+    )
+    assert confidence_rises(finite[1:], finite[:-1]) == confidence_rises(
+        infinite[1:], infinite[:-1]
+    )
+
+
+def test_an_infinite_score_is_no_probability_and_an_infinite_severity_no_severity():
+    with pytest.raises(ValueError, match=r"must be probabilities in \[0, 1\], got -inf to 0.5"):
+        expected_calibration_error([True, False], [0.5, MINUS])
+    with pytest.raises(ValueError, match="severities contains infinity"):
+        confidence_monotonicity([0, PLUS], [0.5, 0.4])
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda values: torch.tensor(values, requires_grad=True),
+        lambda values: torch.tensor(values, dtype=torch.bfloat16),
+        lambda values: torch.tensor(values, dtype=torch.float16, requires_grad=True) * 1,
+        lambda values: torch.tensor(values)[:, None],
+        lambda values: np.array(values)[:, None],
+    ],
+)
+def test_tensors_of_any_kind_and_columns_are_confidences(convert):
+    correct, confidence = [True, False, True, True], [0.875, 0.5, 0.25, 0.5]  # exact in bfloat16
+    column = convert(confidence)
+    for metric in (area_under_risk_coverage, expected_calibration_error, fpr_at_tpr):
+        expected = metric(correct, confidence)
+        assert metric(correct, column) == expected
+        assert metric(torch.tensor(correct), column) == expected
+        assert metric(np.array(correct)[:, None], column) == expected
+    assert confidence_rises(confidence, column) == 0
 
 
 def naive_ece(correct, confidence, n_bins):
@@ -242,6 +325,7 @@ def test_calibration_refuses_zero_bins():
     [
         ([True, False], [0.5], "inconsistent numbers of samples"),
         ([True, False], [0.5, np.nan], "confidence contains NaN"),
+        ([True, False], [-np.inf, np.nan], "confidence contains NaN"),
         ([2, 3], [0.5, 0.6], r"correct must hold True or False .* got \[2 3\]: pass y_true == y_p"),
         ([], [], "confidence is empty: at least one value is needed"),
     ],

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import kendalltau
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -221,6 +223,100 @@ def test_the_scorer_of_all_works_in_cross_validate_and_in_a_grid_search(iris):
         cv=3,
     ).fit(*iris)
     assert search.best_params_ == {"C": 0.1}
+
+
+def fitted_to(labels):
+    X, y = load_iris(return_X_y=True)
+    return X, GaussianNB().fit(X, np.array(labels)[y]), np.array(labels)[y]
+
+
+@pytest.mark.parametrize(
+    ("labels", "convert"),
+    [
+        ([0, 1, 2], lambda y: y.astype(str)),
+        (["0", "1", "2"], lambda y: y.astype(int)),
+        (["1", "3", "2"], lambda y: y.astype(float)),
+        ([0, 1, 2], lambda y: y.astype(str).astype(object)),
+    ],
+)
+def test_labels_of_another_type_are_refused_as_by_accuracy_score(labels, convert):
+    X, model, y = fitted_to(labels)
+    for score in (confidence_scorer, *SCORERS.values()):
+        with pytest.raises(ValueError, match=r"Mix of label input types \(string and number\)"):
+            score(model, X, convert(y))
+    with pytest.raises(ValueError, match="Mix of label input types"):
+        accuracy_score(convert(y), model.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("labels", "convert"),
+    [
+        ([0, 1, 2], lambda y: y.astype(float)),
+        ([0, 1, 2], lambda y: y[:, None]),
+        ([0, 1, 2], torch.from_numpy),
+        (["0", "1", "2"], lambda y: y.astype(object)),
+        (["0", "1", "2"], list),
+    ],
+)
+def test_equal_labels_in_another_container_score_the_same(labels, convert):
+    X, model, y = fitted_to(labels)
+    expected = confidence_scorer(model, X, y)
+    assert confidence_scorer(model, X, convert(y)) == expected
+    assert expected["accuracy"] == model.score(X, y)
+
+
+class Relabelled(GaussianNB):
+    """Predicts what its classes do not have."""
+
+    def predict(self, X):
+        return np.where(X[:, 0] > 6, -1, super().predict(X))
+
+
+class Unsorted(GaussianNB):
+    """Columns in another order than that of the sorted labels."""
+
+    def predict_proba(self, X):
+        return super().predict_proba(X)[:, ::-1]
+
+    def fit(self, X, y):
+        super().fit(X, y)
+        self.classes_ = self.classes_[::-1]
+        return self
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def test_a_predicted_label_without_probability_is_refused(iris):
+    message = r"predict returned labels \[-1\] that are not in classes_ \[0 1 2\]"
+    with pytest.raises(ValueError, match=message):
+        predict_with_confidence(Relabelled().fit(*iris), iris[0])
+
+
+def test_classes_in_any_order_keep_their_columns(iris):
+    X, y = iris
+    model = Unsorted().fit(X, np.array(["b", "c", "a"])[y])
+    np.testing.assert_allclose(
+        predict_with_confidence(model, X)[1], model.predict_proba(X).max(axis=1)
+    )
+
+
+def test_a_candidate_without_errors_is_chosen_by_aurc_and_ranked_last_by_auroc(iris):
+    X, y = iris[0][:100], iris[1][:100]
+    X = X + np.random.default_rng(0).normal(scale=0.5, size=X.shape)
+    chosen_by = "neg_area_under_risk_coverage"
+    candidates = {"C": [1e-4, 1.0]}  # the second one makes no error on some fold
+    search = GridSearchCV(LogisticRegression(), candidates, scoring=SCORERS, refit=chosen_by, cv=3)
+    with (
+        pytest.warns(UndefinedMetricWarning, match="Only one class is present"),
+        pytest.warns(UserWarning, match="test scores are non-finite"),
+    ):
+        search.fit(X, y)
+    assert search.best_params_ == {"C": 1.0}
+    assert np.isnan(search.cv_results_["mean_test_error_detection_auroc"][1])
+    assert search.cv_results_["rank_test_error_detection_auroc"].tolist() == [1, 2]
+    perfect = ([True] * 3, [0.9, 0.8, 0.7])
+    assert area_under_risk_coverage(*perfect) == 0
 
 
 def test_scorers_refuse_labels_of_another_length(iris):

@@ -108,7 +108,7 @@ class RiskCoverageDisplay:
         correct : array-like of shape (n_samples,), bool
             Whether each predicted label is right.
         confidence : array-like of shape (n_samples,)
-            Any finite score that is larger where the label is more certain.
+            Any score that is larger where the label is more certain; -inf and inf are scores too.
         name : str, default=None
             Name in the legend.
         ax : matplotlib Axes, default=None

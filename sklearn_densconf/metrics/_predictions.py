@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import unique_labels
 
 
 def predict_with_confidence(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +37,8 @@ def predict_with_confidence(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndar
     Raises
     ------
     ValueError
-        If the estimator has no ``predict_proba``.
+        If the estimator has no ``predict_proba``, or predicts a label that is not in its
+        ``classes_``, such as the label of rejected samples: that one has no probability.
 
     Examples
     --------
@@ -56,21 +58,40 @@ def predict_with_confidence(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndar
     if isinstance(estimator, Pipeline):
         features = estimator[:-1].transform(X) if len(estimator) > 1 else X
         return predict_with_confidence(estimator[-1], features)
-    labels, probabilities = estimator.predict(X), estimator.predict_proba(X)
-    columns = np.searchsorted(estimator.classes_, labels)
-    return labels, probabilities[np.arange(len(columns)), columns]
+    labels, probabilities, classes = (
+        _to_numpy(values)
+        for values in (estimator.predict(X), estimator.predict_proba(X), estimator.classes_)
+    )
+    return labels, probabilities[np.arange(len(labels)), _find_columns(labels, classes)]
+
+
+def _find_columns(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the column of each label's class; the classes may be in any order."""
+    unique_labels(labels, classes)  # refuses to compare strings with numbers
+    order = np.argsort(classes)
+    places = np.searchsorted(classes, labels, sorter=order)
+    columns = order[np.minimum(places, len(classes) - 1)]
+    if (unknown := classes[columns] != labels).any():
+        raise ValueError(
+            f"predict returned labels {np.unique(labels[unknown])[:5]} that are not in classes_ "
+            f"{classes[:5]}, so that they have no probability: pass the classifier without what "
+            f"relabels or rejects its predictions"
+        )
+    return columns
 
 
 def _predict_outcomes(estimator: Any, X: Any, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return whether each predicted label is right, and its confidence: what the metrics take."""
     labels, confidence = predict_with_confidence(estimator, X)
+    y = _as_vector(y)
     check_consistent_length(y, labels)
-    return np.asarray(labels == column_or_1d(y)), confidence
+    unique_labels(y, labels)  # as accuracy_score: "1" and 1 are refused, not called different
+    return np.asarray(labels == y), confidence
 
 
 def _check_outcomes(correct: ArrayLike, confidence: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return both as float64 vectors of one length, or say what is wrong with them."""
-    outcomes, confidence = np.asarray(column_or_1d(correct)), _check_confidence(confidence)
+    outcomes, confidence = _as_vector(correct), _check_confidence(confidence)
     check_consistent_length(outcomes, confidence)
     if not np.isin(outcomes, (0, 1)).all():
         raise ValueError(
@@ -81,9 +102,34 @@ def _check_outcomes(correct: ArrayLike, confidence: ArrayLike) -> tuple[np.ndarr
 
 
 def _check_confidence(confidence: ArrayLike, name: str = "confidence") -> np.ndarray:
-    """Return confidences as a float64 vector: finite, at least one."""
-    values = np.asarray(column_or_1d(confidence, dtype=np.float64))
-    assert_all_finite(values, input_name=name)
+    """Return confidences as a float64 vector: at least one, infinite ones too, but no NaN.
+
+    A log-density of -inf is a valid score, and every ranking has a place for it. Where a
+    probability is needed, the check of its range refuses what is infinite.
+    """
+    values = np.asarray(_as_vector(confidence), dtype=np.float64)
+    assert_all_finite(np.where(np.isinf(values), 0, values), input_name=name)
     if values.size == 0:
         raise ValueError(f"{name} is empty: at least one value is needed")
     return values
+
+
+def _rank(values: np.ndarray) -> np.ndarray:
+    """Return finite numbers in the order of the values, equal where those are equal."""
+    return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.float64)
+
+
+def _as_vector(values: Any) -> np.ndarray:
+    """Return a column or a sequence of any library as a vector of numpy."""
+    return np.asarray(column_or_1d(_to_numpy(values)))
+
+
+def _to_numpy(values: Any) -> np.ndarray:
+    """Return an array of any library as numpy; tensors from any device and graph, in bfloat16 too.
+
+    What is no tensor goes through unchanged in value: lists, Series and numpy's own arrays.
+    """
+    if hasattr(values, "detach"):  # a tensor; numpy has no bfloat16, and float64 holds it exactly
+        values = values.detach().cpu()
+        values = values.double() if values.is_floating_point() else values
+    return np.asarray(values)

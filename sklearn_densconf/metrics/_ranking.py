@@ -5,9 +5,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 
-from sklearn_densconf.metrics._predictions import _check_confidence, _check_outcomes
+from sklearn_densconf.metrics._predictions import (
+    _as_vector,
+    _check_confidence,
+    _check_outcomes,
+    _rank,
+)
 
 
 class RiskCoverageCurve(NamedTuple):
@@ -41,7 +46,7 @@ def risk_coverage_curve(correct: ArrayLike, confidence: ArrayLike) -> RiskCovera
     correct : array-like of shape (n_samples,), bool
         Whether each predicted label is right.
     confidence : array-like of shape (n_samples,), floating
-        Any finite score that is larger where the label is more certain.
+        Any score that is larger where the label is more certain; -inf and inf are scores too.
 
     Returns
     -------
@@ -51,7 +56,7 @@ def risk_coverage_curve(correct: ArrayLike, confidence: ArrayLike) -> RiskCovera
     Raises
     ------
     ValueError
-        If the lengths differ, a confidence is not finite or ``correct`` is not boolean.
+        If the lengths differ, a confidence is NaN or ``correct`` is not boolean.
 
     Examples
     --------
@@ -84,7 +89,7 @@ def area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float
     correct : array-like of shape (n_samples,), bool
         Whether each predicted label is right.
     confidence : array-like of shape (n_samples,), floating
-        Any finite score that is larger where the label is more certain.
+        Any score that is larger where the label is more certain; -inf and inf are scores too.
 
     Returns
     -------
@@ -95,7 +100,7 @@ def area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float
     Raises
     ------
     ValueError
-        If the lengths differ, a confidence is not finite or ``correct`` is not boolean.
+        If the lengths differ, a confidence is NaN or ``correct`` is not boolean.
 
     References
     ----------
@@ -124,7 +129,7 @@ def excess_area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -
     correct : array-like of shape (n_samples,), bool
         Whether each predicted label is right.
     confidence : array-like of shape (n_samples,), floating
-        Any finite score that is larger where the label is more certain.
+        Any score that is larger where the label is more certain; -inf and inf are scores too.
 
     Returns
     -------
@@ -134,7 +139,7 @@ def excess_area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -
     Raises
     ------
     ValueError
-        If the lengths differ, a confidence is not finite or ``correct`` is not boolean.
+        If the lengths differ, a confidence is NaN or ``correct`` is not boolean.
 
     References
     ----------
@@ -166,7 +171,7 @@ def fpr_at_tpr(
     y_true : array-like of shape (n_samples,)
         Labels; those equal to ``pos_label`` are the positives, all others the negatives.
     score : array-like of shape (n_samples,), floating
-        Larger where a sample is more likely positive.
+        Larger where a sample is more likely positive; -inf and inf are scores too.
     tpr : float in (0, 1], default=0.95
         Share of the positives to accept.
     pos_label : int or str, default=1
@@ -182,7 +187,7 @@ def fpr_at_tpr(
     Raises
     ------
     ValueError
-        If ``tpr`` is outside (0, 1], a score is not finite, or one of the two classes is empty.
+        If ``tpr`` is outside (0, 1], a score is NaN, or one of the two classes is empty.
 
     References
     ----------
@@ -197,13 +202,14 @@ def fpr_at_tpr(
     """
     if not 0 < tpr <= 1:
         raise ValueError(f"tpr must be in (0, 1], got {tpr}")
-    positive, score = column_or_1d(y_true) == pos_label, _check_confidence(score, "score")
+    positive, score = _as_vector(y_true) == pos_label, _check_confidence(score, "score")
     check_consistent_length(positive, score)
     if positive.all() or not positive.any():
         raise ValueError(
             f"y_true needs both classes, got {positive.sum()} of {positive.size} samples equal to "
             f"pos_label={pos_label!r}: check pos_label"
         )
-    rates = roc_curve(positive, score, drop_intermediate=False)
+    # Ranks, because roc_curve refuses -inf; all thresholds, because by default it drops some.
+    rates = roc_curve(positive, _rank(score), drop_intermediate=False)
     false_positive_rate, true_positive_rate = rates[:2]
     return float(false_positive_rate[np.argmax(true_positive_rate >= tpr)])

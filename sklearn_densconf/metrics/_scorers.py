@@ -49,7 +49,9 @@ def confidence_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
     dict of str to float
         ``accuracy``, ``mean_confidence`` and the scores named in ``SCORERS``. Where all labels
         are right, or all are wrong, there are no errors to detect: ``error_detection_auroc`` is
-        then NaN, with scikit-learn's warning.
+        then NaN, with scikit-learn's warning, and ``GridSearchCV`` ranks a candidate without a
+        single error last. To choose among candidates use ``neg_area_under_risk_coverage``, which
+        is defined for all of them and best, 0, where there is no error.
 
     Examples
     --------

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
-from sklearn.utils import check_consistent_length
+from sklearn.utils import assert_all_finite, check_consistent_length
 
-from sklearn_densconf.metrics._predictions import _check_confidence, _predict_outcomes
+from sklearn_densconf.metrics._predictions import _check_confidence, _predict_outcomes, _rank
 
 
 class ConfidenceCurve(NamedTuple):
@@ -104,7 +104,7 @@ def confidence_monotonicity(severities: ArrayLike, confidences: ArrayLike) -> Mo
         Distinct severities, in any order. Where a larger number is a milder distortion (JPEG
         quality), pass its negative.
     confidences : array-like of shape (n_severities,), floating
-        Mean confidence at each severity.
+        Mean confidence at each severity; a mean log-density may be -inf.
 
     Returns
     -------
@@ -115,8 +115,8 @@ def confidence_monotonicity(severities: ArrayLike, confidences: ArrayLike) -> Mo
     Raises
     ------
     ValueError
-        If there are fewer than two severities, two are equal, lengths differ or a value is not
-        finite.
+        If there are fewer than two severities, two are equal or one is infinite, lengths differ or
+        a value is NaN.
 
     Examples
     --------
@@ -126,8 +126,9 @@ def confidence_monotonicity(severities: ArrayLike, confidences: ArrayLike) -> Mo
     (-0.667, 1)
     """
     severities = _check_confidence(severities, "severities")
-    confidences = _check_confidence(confidences, "confidences")
+    confidences = _rank(_check_confidence(confidences, "confidences"))  # -inf - -inf is no step
     check_consistent_length(severities, confidences)
+    assert_all_finite(severities, input_name="severities")
     if severities.size < 2 or np.unique(severities).size < severities.size:
         raise ValueError(f"severities must be at least two, all distinct, got {severities}")
     steps = np.diff(confidences[np.argsort(severities)])
@@ -156,7 +157,7 @@ def confidence_rises(clean: ArrayLike, attacked: ArrayLike) -> int:
     Raises
     ------
     ValueError
-        If the lengths differ or a confidence is not finite.
+        If the lengths differ or a confidence is NaN.
 
     References
     ----------
