@@ -12,6 +12,8 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from joblib.parallel import ThreadingBackend
@@ -299,10 +301,6 @@ def test_wrong_arguments_are_told(tmp_path, pipeline):
     for model in (density, pipeline):
         with pytest.raises(ValueError, match=r"shards is empty: pass at least one \(X, y\)"):
             distributed.fit(model, [], CLASSES)
-    with pytest.raises(ValueError, match="a shard has 5 samples, but 6 labels"):
-        distributed.fit(density, [(X[:5], Y[:6])], CLASSES)
-    with pytest.raises(ValueError, match="same number of samples"):
-        distributed.fit_batches(density, [(X[:5], Y[:4])], CLASSES)
     with pytest.raises(ValueError, match="shrinkage='auto'"):
         distributed.fit(GaussianDensityClassifier("tied", shrinkage="auto"), [(X, Y)], CLASSES)
     with pytest.raises(NotFittedError, match="StandardScaler"):
@@ -311,6 +309,67 @@ def test_wrong_arguments_are_told(tmp_path, pipeline):
         distributed.predict(DENSITY, [], tmp_path)
     with pytest.raises(AttributeError, match="predict_prob"):
         distributed.predict(DENSITY, X, tmp_path, method="predict_prob")
+
+
+@pytest.mark.parametrize("step", [None, StandardScaler().fit(X)])
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ((X[:5], Y[:6]), ValueError, "has 5 samples, but 6 labels"),
+        ((X[:5], Y[:4]), ValueError, "has 5 samples, but 4 labels"),
+        ((X[:5], Y[:5], np.ones(9)), ValueError, "has 5 samples, but 9 weights"),
+        ((X[:0], Y[:0]), ValueError, "is empty: leave it out"),
+        (([], []), ValueError, "is empty: leave it out"),
+        (X[:5], TypeError, r"must be \(X, y\) or \(X, y, sample_weight\), got ndarray"),
+        ((X[:5],), TypeError, r"must be \(X, y\) or \(X, y, sample_weight\), got tuple"),
+    ],
+)
+def test_a_bad_shard_is_named(step, bad, error, message):
+    model = make_pipeline(step, GaussianDensityClassifier()) if step else DENSITY
+    for number in (0, 2):
+        shards = cut(4, X, Y)
+        shards.insert(number, lambda: bad)
+        with pytest.raises(error, match=f"^shard {number} {message}"):
+            distributed.fit(model, shards, CLASSES)
+        with pytest.raises(error, match=f"^batch {number} {message}"):
+            distributed.fit_batches(model, shards, CLASSES)
+
+
+def as_table(X, order, library=pd):
+    """Return a table whose columns are in another order under the same names."""
+    return library.DataFrame({f"pixel{number}": X[:, number] for number in order})
+
+
+FORTH, BACK = range(64), range(63, -1, -1)
+
+
+@pytest.mark.filterwarnings("ignore:X has feature names, but StandardScaler")
+@pytest.mark.parametrize("step", [None, StandardScaler().fit(X)])
+@pytest.mark.parametrize(
+    "second",
+    [
+        as_table(X, BACK),
+        as_table(X, BACK, pl),
+        as_table(X, [1, 0, *range(2, 64)]),
+        as_table(X, FORTH).rename(columns={"pixel5": "pixel05"}),
+    ],
+)
+def test_shards_of_other_columns_are_refused_by_name(step, second):
+    model = make_pipeline(step, GaussianDensityClassifier()) if step else DENSITY
+    shards = [(as_table(X, FORTH), Y), lambda: (second, Y)]
+    with pytest.raises(ValueError, match=r"shard 2 has the columns .*, shard 1 has"):
+        distributed.fit(model, [(X, Y), *shards], CLASSES)
+    for fit, noun in ((distributed.fit, "shard"), (distributed.fit_batches, "batch")):
+        message = rf"{noun} 1 has the columns \['pixel.*\]\.\.\., {noun} 0 has \['pixel0', 'pixel1"
+        with pytest.raises(ValueError, match=message):
+            fit(model, shards, CLASSES)
+
+
+def test_shards_of_the_same_columns_are_fitted_and_keep_their_names():
+    tables = [(as_table(part, FORTH), y) for part, y in cut(3, X, Y)]
+    fitted = distributed.fit(GaussianDensityClassifier(), tables, CLASSES, n_jobs=2)
+    assert_same_density(fitted, DENSITY)
+    assert fitted.feature_names_in_.tolist() == [f"pixel{number}" for number in FORTH]
 
 
 @pytest.mark.parametrize("model", [SoftmaxClassifier(), DensityClassifier(None)])

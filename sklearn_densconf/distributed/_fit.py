@@ -8,14 +8,17 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from sklearn.base import clone
+import numpy as np
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_densconf.distributed._engine import each
 
 Shard = tuple[Any, ...] | Callable[[], tuple[Any, ...]]
+Named = tuple[str, Shard]  # "shard 3" and what it is, so that an error can say which it was
+Columns = tuple[str, np.ndarray | None]  # "shard 3" and the names of its columns
 
 
 def fit(
@@ -58,10 +61,11 @@ def fit(
     Raises
     ------
     ValueError
-        If there is no shard; if labels and samples of a shard do not match; whatever
+        If there is no shard, or an empty one; if samples, labels and weights of a shard differ in
+        number; if two tables differ in the names or the order of their columns; whatever
         ``partial_fit`` of the density refuses, for instance ``shrinkage="auto"``.
     TypeError
-        If the density cannot be merged from parts.
+        If the density cannot be merged from parts, or a shard is not a tuple.
     NotFittedError
         If a step that has to be fitted is not.
     BrokenProcessPool
@@ -82,11 +86,12 @@ def fit(
     >>> distributed.fit(GaussianDensityClassifier(), shards, classes=[0, 1, 2]).score(X, y)
     0.96
     """
-    model, shards = _prepared(model, shards)
-    density = None
+    model, numbered = _prepared(model, shards, "shard")
     task = partial(_measured, classes=classes)
-    with closing(each(task, model, shards, n_jobs, folder)) as parts:
-        for part in parts:
+    density, first = None, None
+    with closing(each(task, model, numbered, n_jobs, folder)) as parts:
+        for part, columns in parts:
+            first = _check_columns(columns, first)
             density = part if density is None else density.merge(part)
     if density is None:
         raise ValueError("shards is empty: pass at least one (X, y)")
@@ -135,11 +140,11 @@ def fit_batches(model: Any, batches: Iterable[Shard], classes: Any) -> Any:
     >>> distributed.fit_batches(pipeline, batches, classes=[0, 1, 2]).score(X, y)
     0.96
     """
-    model, batches = _prepared(model, batches)
-    return _with_density(model, _measure(model, batches, classes))
+    model, numbered = _prepared(model, batches, "batch")
+    return _with_density(model, _measure(model, numbered, classes))
 
 
-def _prepared(model: Any, shards: Iterable[Shard]) -> tuple[Any, Iterable[Shard]]:
+def _prepared(model: Any, shards: Iterable[Shard], noun: str) -> tuple[Any, Iterator[Named]]:
     """Copy the model; fit extractors, which learn only shapes, to the first sample."""
     model = copy.deepcopy(model)
     *transformers, density = _steps(model)
@@ -148,13 +153,13 @@ def _prepared(model: Any, shards: Iterable[Shard]) -> tuple[Any, Iterable[Shard]
             f"{type(density).__name__} has no {' and no '.join(missing)}, so it cannot be fitted "
             "in parts: use GaussianDensityClassifier as the last step"
         )
+    named = ((f"{noun} {number}", shard) for number, shard in enumerate(shards))
     if not transformers:
-        return model, shards
-    remaining = iter(shards)
-    first = next(remaining, None)
+        return model, named
+    first = next(named, None)
     if first is None:
         raise ValueError("shards is empty: pass at least one (X, y)")
-    sample = _content(first)[0][:1]
+    sample = _content(*first)[0][:1]
     for transformer in transformers:
         if (
             hasattr(transformer, "iter_transform")
@@ -163,7 +168,7 @@ def _prepared(model: Any, shards: Iterable[Shard]) -> tuple[Any, Iterable[Shard]
             transformer.fit(sample)
         check_is_fitted(transformer)
         sample = transformer.transform(sample)
-    return model, chain([first], remaining)
+    return model, chain([first], named)
 
 
 def _steps(model: Any) -> list[Any]:
@@ -178,26 +183,74 @@ def _with_density(model: Any, density: Any) -> Any:
     return model
 
 
-def _content(shard: Shard) -> tuple[Any, ...]:
-    return shard() if callable(shard) else shard
+def _content(name: str, shard: Shard) -> tuple[Any, ...]:
+    """Return what is in a shard: samples, and columns of as many values; refuse anything else."""
+    content = shard() if callable(shard) else shard
+    if not isinstance(content, (tuple, list)) or len(content) not in (2, 3):
+        raise TypeError(
+            f"{name} must be (X, y) or (X, y, sample_weight), got {type(content).__name__}"
+        )
+    X, *columns = content
+    n_samples = _number_of_samples(X)
+    if n_samples == 0:
+        raise ValueError(f"{name} is empty: leave it out")
+    for noun, column in zip(("labels", "weights"), columns, strict=False):
+        if column is not None and _number_of_samples(column) != n_samples:
+            raise ValueError(
+                f"{name} has {n_samples} samples, but {_number_of_samples(column)} {noun}"
+            )
+    return X, *(column for column in columns if column is not None)
 
 
-def _measure(model: Any, shards: Iterable[Shard], classes: Any) -> Any:
+def _number_of_samples(values: Any) -> int:
+    return values.shape[0] if hasattr(values, "shape") else len(values)
+
+
+def _column_names(X: Any) -> np.ndarray | None:
+    """Return the names of a table's columns, as scikit-learn reads them; None without names."""
+    table = BaseEstimator()
+    validate_data(table, X, skip_check_array=True, ensure_2d=False)
+    return getattr(table, "feature_names_in_", None)
+
+
+def _check_columns(columns: Columns, first: Columns | None) -> Columns:
+    """Check a table's columns against those of the first table, and return the latter.
+
+    The density sees arrays, in which columns of another order are taken for the same features.
+    """
+    if first is None:
+        return columns
+    (name, found), (first_name, expected) = columns, first
+    if found is None or expected is None:  # an array among tables has no names to compare
+        return columns if expected is None else first
+    if not np.array_equal(found, expected):
+        raise ValueError(
+            f"{name} has the columns {_shorten(found)}, {first_name} has {_shorten(expected)}: "
+            "bring all to the same columns in the same order"
+        )
+    return first
+
+
+def _shorten(names: np.ndarray) -> str:
+    return f"{names[:8].tolist()}{'...' if len(names) > 8 else ''}"
+
+
+def _measure(model: Any, named: Iterable[Named], classes: Any) -> Any:
     """Return a density that is fitted to some shards."""
     *transformers, density = _steps(model)
-    return clone(density).fit_batches(_feature_batches(transformers, shards), classes)
+    return clone(density).fit_batches(_feature_batches(transformers, named), classes)
 
 
-def _feature_batches(transformers: list[Any], shards: Iterable[Shard]) -> Iterator[tuple[Any, ...]]:
-    for shard in shards:
-        X, *columns = _content(shard)
+def _feature_batches(transformers: list[Any], named: Iterable[Named]) -> Iterator[tuple[Any, ...]]:
+    first = None
+    for name, shard in named:
+        X, *columns = _content(name, shard)
+        first = _check_columns((name, _column_names(X)), first)
         start = 0
         for features in _features(transformers, X):
             rows = slice(start, start + len(features))
             yield features, *(column[rows] for column in columns)
             start = rows.stop
-        if start != len(columns[0]):
-            raise ValueError(f"a shard has {start} samples, but {len(columns[0])} labels")
 
 
 def _features(transformers: list[Any], X: Any) -> Iterator[Any]:
@@ -214,5 +267,9 @@ def _features(transformers: list[Any], X: Any) -> Iterator[Any]:
         yield features
 
 
-def _measured(model: Any, shard: Shard, classes: Any) -> Any:
-    return _measure(model, [shard], classes)
+def _measured(model: Any, named: Named, classes: Any) -> tuple[Any, Columns]:
+    """Measure one shard in a worker; return also its columns, which only the caller can compare."""
+    name, shard = named
+    content = _content(name, shard)
+    density = _measure(model, [(name, content)], classes)
+    return density, (name, _column_names(content[0]))
