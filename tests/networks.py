@@ -101,3 +101,39 @@ class Shift:
 
     def __call__(self, picture):
         return picture + self.shift
+
+
+class OutOfOrder(nn.Module):
+    """Two linear layers; the one defined first runs last."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 3), nn.Linear(144, 5)
+
+    def forward(self, X):
+        return self.first(self.last(X))
+
+
+class Recurrent(nn.Module):
+    """One linear layer, called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = nn.Linear(144, 144)
+
+    def forward(self, X):
+        return self.step(self.step(X).tanh())
+
+
+class ByKeyword(nn.Module):
+    """A head that is given its input by name, and an in-place change of that input afterwards."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(144, 4), nn.Linear(4, 2)
+
+    def forward(self, X):
+        hidden = self.hidden(X)
+        logits = self.head(input=hidden)
+        hidden.zero_()
+        return logits

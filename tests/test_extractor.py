@@ -279,7 +279,7 @@ def test_a_network_that_calls_view_has_its_channels_first(pictures):
     with pytest.raises(RuntimeError, match="view size is not compatible"):
         FrozenBackbone(network).network(channels_last=True)(torch.as_tensor(pictures))
     extractor = FeatureExtractor(network, batch_size=7, device="cpu").fit(pictures)
-    assert not extractor.backbone_.takes_channels_last
+    assert not extractor.backbone_.learned.takes_channels_last
     features = extractor.transform(pictures)
     np.testing.assert_allclose(features, _outputs(network, pictures), rtol=1e-5, atol=1e-6)
 
@@ -308,7 +308,7 @@ def test_a_wrong_shape_says_nothing_about_the_order_in_memory(network, pictures)
     frozen = FrozenBackbone(network)
     with pytest.raises(ValueError, match="the network refuses samples of shape"):
         FeatureExtractor(frozen, device="cpu").fit(np.repeat(pictures, 2, axis=1))
-    assert frozen.takes_channels_last
+    assert frozen.learned.takes_channels_last
 
 
 class _Sizes(nn.Module):

@@ -1,5 +1,8 @@
 """Layers by name: several in one pass, nothing after the last one, pooling."""
 
+from collections import OrderedDict
+from types import SimpleNamespace
+
 import networks
 import numpy as np
 import pytest
@@ -126,9 +129,34 @@ def test_a_layer_with_two_names_is_known_by_each():
         )
 
 
-def test_a_layer_that_gives_no_tensor_is_refused():
-    with pytest.raises(TypeError, match="layer 'output' gives a tuple, not a tensor: name a layer"):
-        FeatureExtractor(nn.LSTM(3, 2)).fit(np.zeros((2, 4, 3), np.float32))
+OUTPUTS = {
+    "logits among others": lambda X: {"loss": X[0, 0], "logits": 2 * X},
+    "an attribute": lambda X: SimpleNamespace(features=X, logits=2 * X),
+    "a tuple": lambda X: (2 * X, X),
+    "a nested list after other things": lambda X: [None, "name", (2 * X,), X],
+    "a mapping without logits": lambda X: OrderedDict(hidden=2 * X, other=X),
+}
+
+
+class _Giving(nn.Module):
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def forward(self, X):
+        return self.make(X)
+
+
+@pytest.mark.parametrize("make", OUTPUTS.values(), ids=OUTPUTS)
+def test_of_several_tensors_the_logits_or_the_first_one_count(make):
+    X = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(FeatureExtractor(_Giving(make)).fit_transform(X), 2 * X)
+
+
+@pytest.mark.parametrize("output", [None, (), {"loss": 1.0}, "text", [[None]]])
+def test_a_layer_that_gives_no_tensor_is_refused(output):
+    with pytest.raises(TypeError, match=r"'output' gives a .* without a tensor: name a layer that"):
+        FeatureExtractor(_Giving(lambda _: output)).fit(np.zeros((2, 3), np.float32))
 
 
 def test_a_layer_that_is_never_called_is_refused():
@@ -166,3 +194,70 @@ def test_a_layer_called_output_and_the_networks_output_are_not_mixed_up():
     with pytest.raises(ValueError, match="None being called 'output'; got"):
         check_layers(["output", None], [*KNOWN, "output"])
     assert check_layers("output", [*KNOWN, "output"]) == ["output"]
+
+
+PENULTIMATE = {
+    "a convolutional network": (Convolutional, lambda net, X: net.hidden(net.body(X).mean((2, 3)))),
+    "linear layers defined in another order": (networks.OutOfOrder, lambda net, X: net.last(X)),
+    "a linear layer alone": (lambda: nn.Linear(144, 2), lambda net, X: X),
+    "a layer that is called twice": (networks.Recurrent, lambda net, X: net.step(X).tanh()),
+    "a head by keyword": (networks.ByKeyword, lambda net, X: net.hidden(X)),
+}
+
+
+@pytest.mark.parametrize(("make", "before_the_head"), PENULTIMATE.values(), ids=PENULTIMATE)
+def test_the_penultimate_layer_is_the_input_of_the_last_linear_one_that_runs(make, before_the_head):
+    network = make().eval()
+    X = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    if make is not Convolutional:
+        X = X.flatten(1)
+    with torch.inference_mode():
+        expected = before_the_head(network, X)
+        if make is Convolutional:
+            expected = expected.relu()
+        logits = network(X)
+    extractor = FeatureExtractor(network, layer=["penultimate", "output"], batch_size=3)
+    for _ in range(2):  # the second time it is known which layer that is
+        features = extractor.fit_transform(X.numpy())
+        width = expected.shape[1]
+        assert extractor.feature_groups_ == {
+            "penultimate": slice(0, width),
+            "output": slice(width, width + logits.shape[1]),
+        }
+        np.testing.assert_allclose(features, torch.hstack([expected, logits]), 1e-4, 1e-6)
+    alone = FeatureExtractor(network, layer="penultimate").fit_transform(X.numpy())
+    np.testing.assert_allclose(alone, expected, 1e-4, 1e-6)
+
+
+def test_the_penultimate_features_are_remembered(tmp_path):
+    log = tmp_path / "log"
+    X = np.random.default_rng(0).random((6, 64), np.float32)
+    given = {"layer": ["penultimate", "output"], "memory": tmp_path / "memory"}
+    for _ in range(2):
+        features = FeatureExtractor(networks.Logging(log), **given).fit_transform(X)
+        np.testing.assert_array_equal(features[:, :64], X)
+    assert networks.rows_passed(log) == 6
+
+
+def test_a_penultimate_layer_is_refused_where_no_linear_layer_is_or_runs():
+    with pytest.raises(ValueError, match=r"last linear layer, but the network has none: name a la"):
+        FeatureExtractor(nn.Sequential(nn.Flatten()), layer="penultimate").fit(MAPS)
+    network = nn.Identity()
+    network.spare = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"never calls the layers \['penultimate'\]"):
+        FeatureExtractor(network, layer="penultimate").fit(MAPS.flatten(1))
+
+
+def test_output_names_the_networks_output_and_layers_of_such_names_come_first():
+    assert check_layers(["head", "output"], KNOWN) == ["head", ""]
+    assert check_layers(["penultimate", "output"], KNOWN) == ["penultimate", ""]
+    with pytest.raises(ValueError, match="None being called 'output'; got"):
+        check_layers(["output", None], KNOWN)
+    network = nn.Sequential()
+    network.add_module("penultimate", networks.Doubling())
+    network.add_module("output", nn.Linear(3, 2))
+    network.add_module("softmax", nn.Softmax(1))
+    X = np.ones((2, 3), np.float32)
+    extractor = FeatureExtractor(network, layer=["penultimate", "output"])
+    expected = [*[2.0] * 3, *network[:2](torch.ones(3)).tolist()]
+    np.testing.assert_allclose(extractor.fit_transform(X), [expected] * 2, rtol=1e-6)

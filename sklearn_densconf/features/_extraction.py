@@ -70,7 +70,7 @@ class Extraction:
     def __post_init__(self) -> None:
         # Where it pays: most convolutions are faster so on a CPU, and tensor cores compute so.
         pays = self.device.type == "cpu" or (self.device.type, self.precision) in _TENSOR_CORES
-        self._channels_last = pays and self.backbone.takes_channels_last
+        self._channels_last = pays and self.backbone.learned.takes_channels_last
 
     @cached_property
     def _forward(self) -> Forward:  # nothing is moved to the device where all is remembered
@@ -78,7 +78,7 @@ class Extraction:
         network: Any = self.backbone.network(self.device, channels_last=self._channels_last)
         if self.compile:  # replicas have the same code: torch compiles the first one only
             network = torch.compile(network)
-        tap = Tap(network, self.layers, self.pooling)
+        tap = Tap(network, self.layers, self.pooling, self.backbone.learned)
         on_cpu = self.device.type == "cpu"
         at_once = VALUES_AT_ONCE * torch.get_num_threads() if on_cpu else None
         return Forward(tap, dtype, self.precision, at_once)
@@ -197,7 +197,7 @@ class Extraction:
         self._channels_last = False
         del self._forward
         features = self._passed(source, batch)
-        self.backbone.takes_channels_last = False  # not known before it succeeded
+        self.backbone.learned.takes_channels_last = False  # not known before it succeeded
         return features
 
     def _fetched(self, source: Source, part: np.ndarray, features: torch.Tensor) -> Part:

@@ -40,9 +40,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         "package.module:function", called without arguments to build the module. It is built in
         ``fit``, once in a process.
     layer : str, None or list of them, default=None
-        Dotted name of the layer, as in ``network.named_modules()``; None is the network's output.
-        A list takes several layers in one forward pass. The pass stops after the last one. Of a
-        layer that is called several times in one pass the first call counts.
+        Dotted name of the layer, as in ``network.named_modules()``. None and "output" are the
+        network's output, "penultimate" is the input of the last linear layer that runs. A list
+        takes several layers in one forward pass. The pass stops after the last one. Of a layer
+        that is called several times in one pass the first call counts; of one that gives several
+        tensors those called "logits", else the first.
     pooling : {"avg", "max", "flatten"}, default="avg"
         What makes rows of maps (n, c, h, w), over h and w, and of tokens (n, t, c), over t.
     preprocessing : callable, default=None

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
 from sklearn_densconf._fingerprint import fingerprint
-from sklearn_densconf.features._layers import named_layers
+from sklearn_densconf.features._layers import Learned, named_layers
 
 CURE = "Pass a string 'package.module:function' that builds the network instead"
 
@@ -93,7 +93,7 @@ class FrozenBackbone:
 
     def _begin(self) -> None:
         self._on_device: dict[tuple[torch.device, bool], list[torch.Tensor]] = {}
-        self.takes_channels_last = True  # as far as is known in this process
+        self.learned = Learned()
 
     @cached_property
     def fingerprint(self) -> str:
