@@ -13,7 +13,7 @@ _HOME = {  # public name -> module that defines it
     "DensityClassifier": "density",
     "FeatureExtractor": "features",
     "GaussianDensityClassifier": "density",
-    "SoftmaxClassifier": "baselines",
+    "SoftmaxClassifier": "density",
 }
 
 __all__ = [
@@ -24,8 +24,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from sklearn_densconf.baselines import SoftmaxClassifier
-    from sklearn_densconf.density import DensityClassifier, GaussianDensityClassifier
+    from sklearn_densconf.density import (
+        DensityClassifier,
+        GaussianDensityClassifier,
+        SoftmaxClassifier,
+    )
     from sklearn_densconf.features import FeatureExtractor
 
 

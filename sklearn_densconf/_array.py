@@ -82,10 +82,10 @@ def map_rows(function: Callable[..., Array], width: int, X: Array, *others: Arra
     Parameters
     ----------
     function : callable
-        From ``(chunk, memory, *others)`` to m rows of the result. The chunk (m, d) is a float64
-        copy, the memory (m, width) float64 numbers of no meaning: the function may use up both.
+        From ``(chunk, out, *others)`` to m rows of the result. The chunk (m, d) is a float64 copy;
+        ``out`` (m, width), float64, is room for the function to write to. It may overwrite both.
     width : int
-        Number of columns of the memory.
+        Number of columns of ``out``.
     X : array of shape (n, d)
         The rows.
     *others : array of shape (n, ...)
@@ -97,8 +97,8 @@ def map_rows(function: Callable[..., Array], width: int, X: Array, *others: Arra
         Real numbers as float32 for float32 rows, else as float64; integers as they are.
     """
     result = None
-    for part, chunk, memory in _worked(X, width):
-        values = function(chunk, memory, *(other[part, ...] for other in others))
+    for part, chunk, out in _in_chunks(X, width):
+        values = function(chunk, out, *(other[part, ...] for other in others))
         if result is None:
             shape = (X.shape[0], *values.shape[1:])
             result = _empty(shape, X, _narrowed(values[:0, ...], X).dtype)
@@ -106,35 +106,38 @@ def map_rows(function: Callable[..., Array], width: int, X: Array, *others: Arra
     return result
 
 
-def fill_rows(write: Callable[[Array, Array], object], width: int, X: Array) -> Array:
-    """Give what ``write(chunk, memory)`` leaves in the memory, (n, width), as `map_rows` would."""
+def fill_rows(function: Callable[[Array, Array], Array], width: int, X: Array) -> Array:
+    """Do what `map_rows` does, for a result of ``width`` columns of real numbers.
+
+    Where the result is float64, ``out`` is a part of it: a function that writes to ``out`` and
+    returns it spares a copy.
+    """
     xp = namespace(X)
     as_float32 = X.dtype == xp.float32
     result = _empty((X.shape[0], width), X, xp.float32 if as_float32 else xp.float64)
-    for part, chunk, memory in _worked(X, width, None if as_float32 else result):
-        write(chunk, memory)
-        if as_float32:
-            result[part, ...] = _narrowed(memory, X)
+    for part, chunk, out in _in_chunks(X, width, None if as_float32 else result):
+        values = function(chunk, out)
+        if as_float32 or values is not out:
+            result[part, ...] = _narrowed(values, X)
     return result
 
 
-def _worked(
+def _in_chunks(
     X: Array, width: int, result: Array | None = None
 ) -> Iterator[tuple[slice, Array, Array]]:
-    """Give chunks of rows, a float64 copy of each and memory: a part of the result, if given.
+    """Yield chunks of rows: where they are, a float64 copy, and room: part of the result, if given.
 
-    All chunks share their memory, so that what is needed beside the result does not grow.
+    All chunks share their room, so that what is needed beside the result does not grow.
     """
     n, d = X.shape
-    parts = list(chunks(n, 8 * (d + 2 * width), CHUNK_BYTES))  # what is done needs a second one
+    parts = list(chunks(n, 8 * (d + 2 * width), CHUNK_BYTES))  # functions need width once more
     rows, xp = parts[0].stop, namespace(X)
     copies = _empty((rows, d), X, xp.float64)
-    memory = _empty((rows, width), X, xp.float64) if result is None else result
+    room = _empty((rows, width), X, xp.float64) if result is None else result
     for part in parts:
         m = part.stop - part.start
         copies[:m, ...] = float64(X[part, ...])
-        own = slice(0, m) if result is None else part
-        yield part, copies[:m, ...], memory[own, ...]
+        yield part, copies[:m, ...], room[slice(0, m) if result is None else part, ...]
 
 
 def _empty(shape: tuple[int, ...], like: Array, dtype: Any) -> Array:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def check_same_namespace(X: Array, fitted: Array, method: str) -> None:
 
 
 def check_labels(y: Any, X: Array) -> tuple[Array, Array]:
-    """Check labels: of a classification, one a sample. Give them, lists as arrays, and sorted."""
+    """Check labels: of a classification, one per sample. Return them as an array, and sorted."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None: give the labels")
     assert_all_finite(y, input_name="y")
@@ -82,13 +83,51 @@ def check_labels(y: Any, X: Array) -> tuple[Array, Array]:
 
 
 def unique_labels(y: Array) -> Array:
-    """Give the sorted labels."""
+    """Return the sorted labels."""
     xp = namespace(y)
     return np.unique(y) if xp is np else xp.sort(xp.unique_values(y))
 
 
+def check_classes(classes: Any, known: Array | None) -> Array:
+    """Check the ``classes`` of ``partial_fit``: needed first, and the same ever after."""
+    if classes is None:
+        if known is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        return known
+    classes = unique_labels(classes if hasattr(classes, "shape") else np.asarray(classes))
+    if known is not None and to_numpy(classes).tolist() != to_numpy(known).tolist():
+        raise ValueError(
+            f"`classes={classes}` is not the same as on last call to partial_fit, was: {known}"
+        )
+    return classes
+
+
+def check_blocks(blocks: Any, n_features: int) -> list[slice]:
+    """Check ``blocks``: None, widths, or a mapping to slices. Return the columns of each.
+
+    Raises
+    ------
+    ValueError
+        If they are not all features, in their order.
+    """
+    if blocks is None:
+        return [slice(0, n_features)]
+    parts = list(blocks.values() if hasattr(blocks, "values") else blocks)
+    widths = [part.stop - part.start if isinstance(part, slice) else part for part in parts]
+    whole = all(isinstance(width, (int, np.integer)) and width > 0 for width in widths)
+    ends = np.cumsum([0, *widths]).tolist() if whole else [0]
+    columns = [slice(*pair) for pair in pairwise(ends)]
+    given = [part for part in parts if isinstance(part, slice)]
+    if ends[-1] != n_features or given not in ([], columns):
+        raise ValueError(
+            f"blocks must be widths of at least 1 that add up to the {n_features} features, or "
+            f"consecutive slices of them, got {blocks!r}: take the extractor's feature_groups_"
+        )
+    return columns
+
+
 def encode_labels(y: Any, classes: Array) -> np.ndarray:
-    """Give the position of each label in the sorted classes."""
+    """Return the position of each label in the sorted classes."""
     y, classes = to_numpy(y), to_numpy(classes)
     codes = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
     if (unknown := classes[codes] != y).any():
@@ -110,7 +149,7 @@ def check_one_feature_per_class(what: str, n_features: int, n_classes: int) -> N
     """Check that features can be the logits of the classes."""
     if n_features != n_classes:
         raise ValueError(
-            f"{what} takes one activation a class, in the order of classes_, but n_features="
+            f"{what} takes one activation per class, in the order of classes_, but n_features="
             f"{n_features} and n_classes={n_classes}: extract the logits of just these classes, or "
             "use GaussianDensityClassifier(predict_from='posterior')"
         )
@@ -132,7 +171,7 @@ def check_weight(sample_weight: Any, X: Array) -> Array:
         weight = weight + xp.zeros_like(float64(X[:, 0]))
     if tuple(weight.shape) != (X.shape[0],):
         raise ValueError(
-            f"sample_weight must have one weight a sample: sample_weight.shape == "
+            f"sample_weight must have one weight per sample: sample_weight.shape == "
             f"{tuple(weight.shape)}, expected {(X.shape[0],)}"
         )
     if not bool(xp.all(xp.isfinite(weight))) or float(xp.min(weight)) < 0:
@@ -163,7 +202,7 @@ def check_scale(name: str, value: Any) -> None:
 
 
 def check_priors(priors: Any, n_classes: int) -> np.ndarray | None:
-    """Check class priors: None, "uniform", or one probability a class that sum to 1."""
+    """Check class priors: None, "uniform", or one probability per class, which sum to 1."""
     if priors is None:
         return None
     if isinstance(priors, str):

@@ -50,7 +50,9 @@ def test_labels_are_those_of_the_fit(logits):
 
 def test_logits_must_be_as_many_as_classes(logits):
     X, y = logits
-    message = r"softmax takes one activation a class.*n_features=4 and n_classes=2.*extract the log"
+    message = (
+        r"softmax takes one activation per class.*n_features=4 and n_classes=2.*extract the log"
+    )
     with pytest.raises(ValueError, match=message):
         SoftmaxClassifier().fit(X, y > 1)
 

@@ -1,6 +1,6 @@
 """scikit-learn's own checks, for every classifier, covariance type and label rule.
 
-Where a classifier needs one activation a class it stands behind a small network: the checks vary
+Where a classifier needs one activation per class it stands behind a small network: the checks vary
 the numbers of features and classes.
 """
 
@@ -31,7 +31,7 @@ EXPECTED = {
 
 
 class Network(TransformerMixin, BaseEstimator):
-    """One activation a class: logits, or 1 for the predicted class and 0 for the others.
+    """One activation per class: logits, or 1 for the predicted class and 0 for the others.
 
     With the latter both label rules agree, as the checks ask of predict and predict_proba.
     """

@@ -5,8 +5,16 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
 
-from sklearn_densconf.density import _covariances, _gaussian
-from sklearn_densconf.density._moments import KIND, grand_mean, measure
+from sklearn_densconf.density._covariance_types import (
+    COVARIANCE_TYPES,
+    derive,
+    prepare,
+    prepare_classes,
+)
+from sklearn_densconf.density._gaussians import BREADTH
+from sklearn_densconf.density._head import Block, write_log_density, write_squared_distance
+from sklearn_densconf.density._matrix import ledoit_wolf
+from sklearn_densconf.density._moments import grand_mean, measure
 
 TYPES = ["diag", "spherical", "tied_diag", "tied", "full"]
 N_CLASSES, N_FEATURES = 3, 4
@@ -21,14 +29,30 @@ def _sample(offset=0.0, spread=1.0, n=90):
 
 
 def _moments(covariance_type, X, codes, n_classes=N_CLASSES):
-    return measure(X, codes, np.ones(len(X)), n_classes, KIND[covariance_type])
+    return measure(X, codes, np.ones(len(X)), n_classes, COVARIANCE_TYPES[covariance_type].scatter)
 
 
 def _gaussians(covariance_type, X, codes):
     moments = _moments(covariance_type, X, codes)
-    covariance = _covariances.derive(moments, covariance_type, 1e-9, None)
+    covariance = derive(moments, covariance_type, 1e-9, None)
     center = grand_mean(moments)
-    return _gaussian.prepare(moments.mean, covariance, covariance_type, center), moments, covariance
+    return prepare(moments.mean, covariance, covariance_type, center), moments, covariance
+
+
+def _squared_distance(X, gaussians):
+    out = np.empty((len(X), len(gaussians.constant)))
+    write_squared_distance(out, X.copy(), (_block(gaussians),))
+    return out
+
+
+def _log_density(X, gaussians, scale):
+    out = np.empty((len(X), len(gaussians.constant)))
+    write_log_density(out, X.copy(), (_block(gaussians, scale),))
+    return out
+
+
+def _block(gaussians, scale=1.0):
+    return Block(slice(0, gaussians.center.shape[0]), gaussians, None, 1.0, scale)
 
 
 def _matrices(covariance, covariance_type):
@@ -56,7 +80,7 @@ def test_log_density_equals_scipy(covariance_type, offset, spread, scale):
         - N_FEATURES * np.log(spread)
         for mean, matrix in zip(moments.mean, _matrices(covariance, covariance_type), strict=True)
     ]
-    actual = _gaussian.log_density(X, gaussians, scale)
+    actual = _log_density(X, gaussians, scale)
     tolerance = 1e-11 if offset < 1e6 else 1e-6  # X - mean has 1e-10 of its digits left there
     np.testing.assert_allclose(actual, np.transpose(expected), rtol=tolerance, atol=tolerance)
 
@@ -69,20 +93,20 @@ def test_log_density_in_many_dimensions_equals_scipy(covariance_type, n_features
     covariance = factors @ factors.swapaxes(1, 2) / 600
     matrices = covariance if covariance_type == "full" else covariance[:1].repeat(2, axis=0)
     given = covariance if covariance_type == "full" else covariance[0]
-    gaussians = _gaussian.prepare(mean, given, covariance_type, mean[0])
+    gaussians = prepare(mean, given, covariance_type, mean[0])
     X = random.normal(size=(50, n_features))
     expected = [
         multivariate_normal(of_class, matrix).logpdf(X)
         for of_class, matrix in zip(mean, matrices, strict=True)
     ]
-    np.testing.assert_allclose(_gaussian.log_density(X, gaussians, 1.0), np.transpose(expected))
+    np.testing.assert_allclose(_log_density(X, gaussians, 1.0), np.transpose(expected))
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_covariances_are_of_maximum_likelihood(covariance_type):
     X, codes = _sample()
     moments = _moments(covariance_type, X, codes)
-    actual = _covariances.derive(moments, covariance_type, 0.0, None)
+    actual = derive(moments, covariance_type, 0.0, None)
     of_class = np.array([np.cov(X[codes == k].T, bias=True) for k in range(N_CLASSES)])
     share = np.bincount(codes) / len(codes)
     tied = np.einsum("k,kij->ij", share, of_class)
@@ -100,9 +124,9 @@ def test_covariances_are_of_maximum_likelihood(covariance_type):
 def test_smoothing_adds_a_fraction_of_the_largest_variance(covariance_type):
     X, codes = _sample()
     moments = _moments(covariance_type, X, codes)
-    rough = _covariances.derive(moments, covariance_type, 0.0, None)
-    smooth = _covariances.derive(moments, covariance_type, 0.5, None)
-    added = _covariances.variances(smooth - rough, covariance_type)
+    rough = derive(moments, covariance_type, 0.0, None)
+    smooth = derive(moments, covariance_type, 0.5, None)
+    added = COVARIANCE_TYPES[covariance_type].family.variances(smooth - rough)
     np.testing.assert_allclose(added, 0.5 * X.var(axis=0).max())
 
 
@@ -110,10 +134,10 @@ def test_shrinkage_is_scikit_learns():
     X, codes = _sample()
     for covariance_type in ("tied", "full"):
         moments = _moments(covariance_type, X, codes)
-        plain = _covariances.derive(moments, covariance_type, 0.0, None)
-        shrunk = _covariances.derive(moments, covariance_type, 0.0, 0.3)
+        plain = derive(moments, covariance_type, 0.0, None)
+        shrunk = derive(moments, covariance_type, 0.0, 0.3)
         np.testing.assert_allclose(shrunk, shrunk_covariance(plain, 0.3))
-    each = _covariances.derive(moments, "full", 0.0, np.array([0.0, 0.5, 1.0]))
+    each = derive(moments, "full", 0.0, np.array([0.0, 0.5, 1.0]))
     expected = [shrunk_covariance(plain[k], a) for k, a in enumerate([0.0, 0.5, 1.0])]
     np.testing.assert_allclose(each, expected)
 
@@ -121,7 +145,7 @@ def test_shrinkage_is_scikit_learns():
 def _ledoit_wolf(covariance_type, X, codes, weight=None, n_classes=N_CLASSES):
     weight = np.ones(len(X)) if weight is None else weight
     moments = measure(X, codes, weight, n_classes, covariance_type)
-    return _covariances.ledoit_wolf(X, codes, weight, moments)
+    return ledoit_wolf(X, codes, weight, moments)
 
 
 def test_ledoit_wolf_shrinkage_is_scikit_learns():
@@ -156,7 +180,7 @@ def test_ledoit_wolf_of_one_feature_or_one_sample_is_defined():
 def test_the_squared_distance_is_never_negative(covariance_type):
     X, codes = _sample(offset=1e8)
     gaussians, moments, _ = _gaussians(covariance_type, X, codes)
-    own = np.diagonal(_gaussian.squared_distance(moments.mean, gaussians))
+    own = np.diagonal(_squared_distance(moments.mean, gaussians))
     assert (own >= 0).all()
     assert (own < 1e-6).all()
 
@@ -167,7 +191,7 @@ def test_distances_of_far_points_are_finite(covariance_type, spread):
     X, codes = _sample(spread=spread)
     gaussians, _, _ = _gaussians(covariance_type, X, codes)
     far = np.array([np.full(N_FEATURES, 1e300), np.full(N_FEATURES, -1e300), np.eye(4)[1] * 1e300])
-    distance = _gaussian.squared_distance(far, gaussians)
+    distance = _squared_distance(far, gaussians)
     assert np.isfinite(distance).all()
     assert (distance > 1e6).all()
 
@@ -175,8 +199,8 @@ def test_distances_of_far_points_are_finite(covariance_type, spread):
 def test_a_tiny_variance_of_one_feature_leaves_the_others_their_range():
     """Far points are moved in each feature's own scale, not in that of the steepest."""
     mean, variance = np.zeros((1, 2)), np.array([[1e-290, 1.0]])
-    gaussians = _gaussian.prepare(mean, variance, "diag", np.zeros(2))
-    distance = _gaussian.squared_distance(np.array([[1e-145, 1e3]]), gaussians)
+    gaussians = prepare(mean, variance, "diag", np.zeros(2))
+    distance = _squared_distance(np.array([[1e-145, 1e3]]), gaussians)
     np.testing.assert_allclose(distance, [[1e6 + 1]])
 
 
@@ -192,9 +216,9 @@ def test_features_dead_in_one_class_keep_six_digits(dead, seed):
     X, codes = rng.normal(size=(400, dead + 5)) + 1, np.repeat([0, 1], 200)
     X[codes == 0, :dead] = 0
     moments = _moments("diag", X, codes, n_classes=2)
-    variance = _covariances.derive(moments, "diag", 1e-9, None)
-    gaussians = _gaussian.prepare(moments.mean, variance, "diag", grand_mean(moments))
-    actual = _gaussian.squared_distance(X, gaussians)
+    variance = derive(moments, "diag", 1e-9, None)
+    gaussians = prepare(moments.mean, variance, "diag", grand_mean(moments))
+    actual = _squared_distance(X, gaussians)
     exact = ((X[:, None] - moments.mean) ** 2 / variance).sum(axis=2)
     np.testing.assert_allclose(actual, exact, rtol=1e-12, atol=1e-6 * dead)
 
@@ -202,22 +226,22 @@ def test_features_dead_in_one_class_keep_six_digits(dead, seed):
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_the_background_is_broader_than_every_class_in_every_direction(covariance_type):
     X, codes = _sample()
-    gaussians, moments, covariance = _gaussians(covariance_type, X, codes)
-    wide = _gaussian.broadest(moments, covariance, gaussians)
+    moments = _moments(covariance_type, X, codes)
+    gaussians, wide = prepare_classes(moments, covariance_type, 1e-9, None, with_background=True)
     rng = np.random.default_rng(1)
     rays = rng.normal(size=(500, N_FEATURES))
     far = 1e6 * rays / np.linalg.norm(rays, axis=1, keepdims=True)
-    classes, background = (_gaussian.squared_distance(far, g) for g in (gaussians, wide))
-    assert (background < classes / _gaussian.BREADTH * 1.001).all()
+    classes, background = (_squared_distance(far, g) for g in (gaussians, wide))
+    assert (background < classes / BREADTH * 1.001).all()
 
 
 def test_a_singular_covariance_names_the_class_and_the_cure():
     X, codes = _sample()
     moments = _moments("full", X, codes)
-    covariance = _covariances.derive(moments, "full", 0.0, None)
+    covariance = derive(moments, "full", 0.0, None)
     covariance[1] = np.ones((N_FEATURES, N_FEATURES))
     message = r"covariance of class number 1 is not positive definite.*shrinkage='auto'"
     with pytest.raises(ValueError, match=message):
-        _gaussian.prepare(moments.mean, covariance, "full", moments.mean[0])
+        prepare(moments.mean, covariance, "full", moments.mean[0])
     with pytest.raises(ValueError, match="the covariance is not positive definite"):
-        _gaussian.prepare(moments.mean, covariance[1], "tied", moments.mean[0])
+        prepare(moments.mean, covariance[1], "tied", moments.mean[0])

@@ -6,7 +6,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
 from sklearn_densconf import GaussianDensityClassifier
-from sklearn_densconf.density import _checks
+from sklearn_densconf.density import _covariance_types
 
 TYPES = ["diag", "spherical", "tied_diag", "tied", "full"]
 METHODS = [
@@ -241,8 +241,8 @@ def test_one_dimensional_and_constant_cases_need_no_smoothing_where_variances_ar
         ({"priors": [0.5, 0.5, 0.5]}, "The sum of the priors should be 1, got 1.5"),
         (
             {"predict_from": "features"},
-            r"predict_from='features' takes one activation a class.*n_features=4 and n_classes=3.*"
-            r"use GaussianDensityClassifier\(predict_from='posterior'\)",
+            r"predict_from='features' takes one activation per class.*n_features=4 and n_classes="
+            r"3.*use GaussianDensityClassifier\(predict_from='posterior'\)",
         ),
     ],
 )
@@ -311,7 +311,7 @@ def test_wrong_labels_are_refused_by_confidence_and_typicality(data):
         with pytest.raises(ValueError, match=r"target label\(s\) \[7\] in y do not exist"):
             method(X, np.full(150, 7))
         with pytest.raises(
-            ValueError, match=r"y must have one label a sample, \(150,\), got \(2,\)"
+            ValueError, match=r"y must have one label per sample, \(150,\), got \(2,\)"
         ):
             method(X, y[:2])
 
@@ -330,7 +330,7 @@ def test_learned_attributes_do_not_exist_before_fit(name):
 
 
 def test_full_covariances_that_cannot_fit_into_memory_are_refused_first(monkeypatch):
-    monkeypatch.setattr(_checks, "_installed_bytes", lambda: 2**20)
+    monkeypatch.setattr(_covariance_types, "_installed_bytes", lambda: 2**20)
     X, y = np.random.default_rng(0).normal(size=(30, 200)), np.arange(30) % 3
     message = r"'full' needs 2,880,000 bytes for 3 matrices of 200 x 200, and .* 1,048,576"
     with pytest.raises(MemoryError, match=message):
@@ -339,7 +339,7 @@ def test_full_covariances_that_cannot_fit_into_memory_are_refused_first(monkeypa
 
 
 def test_the_memory_of_this_machine_is_known():
-    assert _checks._installed_bytes() > 2**28
+    assert _covariance_types._installed_bytes() > 2**28
 
 
 def test_a_singular_full_covariance_is_found_at_fit():

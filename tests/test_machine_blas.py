@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_densconf import GaussianDensityClassifier
 from sklearn_densconf._machine import FEWEST, MOST, one_thread_if_few
-from sklearn_densconf.density import _gaussian
+from sklearn_densconf.density import _diagonal
 
 K = 40
 SEVERAL = 3
@@ -39,13 +39,13 @@ def _threads():
 def seen(monkeypatch):
     """What is seen of the threads in every product of a density."""
     numbers = set()
-    add_product = _gaussian._add_product
+    add_product = _diagonal.add_product
 
     def watched(*args):
         numbers.update(_threads())
         add_product(*args)
 
-    monkeypatch.setattr(_gaussian, "_add_product", watched)
+    monkeypatch.setattr(_diagonal, "add_product", watched)
     return numbers
 
 

@@ -11,12 +11,11 @@ import sklearn_densconf
 
 LEAVES = {leaf for row in architecture.LEAVES for leaf in row}
 MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself and the leaves
-    "__init__": {"baselines", "density", "features"},  # for type checkers, and on first use
-    "_posterior": set(),
+    "__init__": {"density", "features"},  # for type checkers, and on first use
     "adversarial": {"features"},
-    "baselines": {"_posterior"},
+    "baselines": {"density"},
     "datasets": set(),
-    "density": {"_posterior"},
+    "density": set(),
     "displays": {"metrics"},
     "distortions": set(),
     "distributed": {"features", "density"},

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_densconf import DensityClassifier, GaussianDensityClassifier, SoftmaxClassifier
-from sklearn_densconf._posterior import PosteriorMixin
+from sklearn_densconf.density._posterior import PosteriorMixin
 
 CLASSIFIERS = {
     "diag": GaussianDensityClassifier(),
@@ -150,7 +150,7 @@ def test_a_dumped_pipeline_gives_the_same_in_a_fresh_process(data, tmp_path):
 
 def test_the_state_is_numpy_and_plain_values(data):
     state = GaussianDensityClassifier(background=0.1).fit(*data).__getstate__()
-    moments = state.pop("_moments")
+    (moments,) = state.pop("_moments")
     assert {type(value) for value in vars(moments).values()} == {str, np.ndarray}
     allowed = (str, int, float, type(None), np.ndarray)
     assert all(isinstance(value, allowed) for value in state.values()), state
@@ -213,4 +213,4 @@ def test_weights_are_keyword_or_third(classifier):
 
 def test_a_subclass_must_give_its_joint_probabilities():
     with pytest.raises(NotImplementedError):
-        PosteriorMixin()._write_joint(np.ones((1, 2)), np.ones((1, 2)))
+        PosteriorMixin()._joint(np.ones((1, 2)), np.ones((1, 2)))

@@ -7,7 +7,6 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_densconf._array import log_sum_exp, map_rows
-from sklearn_densconf._posterior import PosteriorMixin
 from sklearn_densconf._validation import (
     check_features,
     check_label_rule,
@@ -18,6 +17,7 @@ from sklearn_densconf._validation import (
     check_weight,
     encode_labels,
 )
+from sklearn_densconf.density._posterior import PosteriorMixin
 
 FAR = 1e100  # where squares, summed and divided by variances, still are float64
 
@@ -137,7 +137,7 @@ class DensityClassifier(PosteriorMixin):
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Give log p(z), an out-of-distribution score; not tempered.
+        """Compute log p(z), an out-of-distribution score; not tempered.
 
         Parameters
         ----------
@@ -150,20 +150,20 @@ class DensityClassifier(PosteriorMixin):
             Evidence log Σ_k q(z | k) π_k, in nats.
         """
 
-        def evidence(chunk: np.ndarray, memory: np.ndarray) -> np.ndarray:
-            self._write_log_densities(chunk, memory)
-            memory += self._log_prior()
-            return log_sum_exp(memory)[:, 0]
+        def evidence(chunk: np.ndarray, out: np.ndarray) -> np.ndarray:
+            self._write_log_densities(chunk, out)
+            out += self._log_prior()
+            return log_sum_exp(out)[:, 0]
 
         return map_rows(evidence, len(self.classes_), self._checked(X, "score_samples"))
 
-    def _write_joint(self, X: np.ndarray, own: np.ndarray) -> np.ndarray:
-        self._write_log_densities(X, own)
-        own /= X.shape[1] if self.temperature == "n_features" else self.temperature
-        nowhere = np.isneginf(own).all(axis=1)
-        own[nowhere] = 0.0  # no evidence: the priors are left
-        own += self._log_prior()
-        return np.where(nowhere, -np.inf, 0.0)[:, None]
+    def _joint(self, X: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self._write_log_densities(X, out)
+        out /= X.shape[1] if self.temperature == "n_features" else self.temperature
+        nowhere = np.isneginf(out).all(axis=1)
+        out[nowhere] = 0.0  # no evidence: the priors are left
+        out += self._log_prior()
+        return out, np.where(nowhere, -np.inf, 0.0)[:, None]
 
     def _write_log_densities(self, X: np.ndarray, out: np.ndarray) -> None:
         X = np.clip(X, -FAR, FAR)

@@ -1,27 +1,39 @@
 """GaussianDensityClassifier: one Gaussian a class, and Bayes' rule."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
+from scipy.special import chdtrc
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_densconf._array import Array, as_like, to_numpy
+from sklearn_densconf._array import Array, as_like, device_of, namespace, pick, to_numpy
 from sklearn_densconf._machine import one_thread_if_few
 from sklearn_densconf._validation import (
+    LABEL_RULES,
+    check_blocks,
+    check_classes,
+    check_label_rule,
     check_labels,
     check_matrix,
+    check_number,
+    check_option,
     check_present,
+    check_priors,
+    check_scale,
     check_weight,
     encode_labels,
 )
-from sklearn_densconf.density import _checks, _covariances, _moments
-from sklearn_densconf.density._gaussian_scores import GaussianScores
+from sklearn_densconf.density import _blocks, _moments
+from sklearn_densconf.density._covariance_types import COVARIANCE_TYPES, check_memory
+from sklearn_densconf.density._head import Block, Head
 from sklearn_densconf.density._moments import Moments
+from sklearn_densconf.density._posterior import PosteriorMixin
 
 
-class GaussianDensityClassifier(GaussianScores):
+class GaussianDensityClassifier(PosteriorMixin):
     r"""Bayes' rule on one Gaussian a class: a confidence that falls off the training data.
 
     ``predict_proba`` is the paper's density confidence
@@ -58,6 +70,11 @@ class GaussianDensityClassifier(GaussianScores):
     predict_from : {"posterior", "features"}, default="posterior"
         Label rule: the largest posterior, or the largest activation, as the paper does; the
         latter needs one feature a class, in the order of ``classes_``.
+    blocks : None, sequence of int, or mapping of str to slice, default=None
+        Groups of features, those of several layers, say: their widths, or the ``feature_groups_``
+        of a `FeatureExtractor`. Each has Gaussians, T, s, shrinkage and smoothing of its own (the
+        "n_features" of a block is its width), and the log-densities of the blocks are added: they
+        count as independent given the class. None is one block.
 
     Attributes
     ----------
@@ -72,9 +89,10 @@ class GaussianDensityClassifier(GaussianScores):
     covariances_ : array
         Σ, shrunk and smoothed: (n_classes, n_features), (n_classes,), (n_features,),
         (n_features, n_features) or (n_classes, n_features, n_features) for the types in the order
-        above. Divided by the number of samples, not that less one.
+        above. Divided by n, not n - 1. With ``blocks``, a list of one such array per block.
     shrinkage_ : array of shape () or (n_classes,)
-        The shrinkage used, for "tied" and "full" with ``shrinkage="auto"`` only.
+        The shrinkage used, for "tied" and "full" with ``shrinkage="auto"`` only. With ``blocks``,
+        of shape (n_blocks,) or (n_blocks, n_classes).
     n_features_in_ : int
         d.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -109,6 +127,7 @@ class GaussianDensityClassifier(GaussianScores):
         priors: Any = None,
         background: float = 0.0,
         predict_from: str = "posterior",
+        blocks: Any = None,
     ) -> None:
         self.covariance_type = covariance_type
         self.temperature = temperature
@@ -118,6 +137,10 @@ class GaussianDensityClassifier(GaussianScores):
         self.priors = priors
         self.background = background
         self.predict_from = predict_from
+        self.blocks = blocks
+
+    _moments: tuple[Moments, ...]
+    _derived: tuple[tuple[Moments, ...], tuple, _blocks.Prepared] | None = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit one Gaussian to each class.
@@ -141,11 +164,11 @@ class GaussianDensityClassifier(GaussianScores):
         ValueError
             If a parameter is out of its range; a value of X is not finite (the sample is named);
             a class has no weight; ``predict_from="features"`` and the numbers of features and
-            classes differ; a covariance is singular.
+            classes differ; ``blocks`` are not all features; a covariance is singular.
         MemoryError
             If covariances of type "full" or "tied" would not fit into memory (bytes are named).
         """
-        _checks.check_parameters(self)
+        self._check_parameters()
         X = check_matrix(self, X, reset=True)
         y, classes = check_labels(y, X)
         weight = check_weight(sample_weight, X)
@@ -153,11 +176,14 @@ class GaussianDensityClassifier(GaussianScores):
         self.classes_ = classes
         codes = encode_labels(y, self.classes_)
         moments = self._measure(X, codes, weight)
-        check_present(self.classes_, moments.count)
-        if self.shrinkage == "auto" and self.covariance_type in _covariances.MATRIX_TYPES:
-            self.shrinkage_ = _covariances.ledoit_wolf(X, as_like(codes, X), weight, moments)
+        check_present(self.classes_, moments[0].count)
+        if self.shrinkage == "auto" and COVARIANCE_TYPES[self.covariance_type].family.shrinks:
+            columns = self._columns(X.shape[1])
+            self.shrinkage_ = _blocks.estimate_shrinkage(
+                X, as_like(codes, X), weight, columns, moments
+            )
         self._moments, self._derived = moments, None
-        self._gaussians(X)  # a singular covariance is found here, not in predict
+        self._head(X)  # a singular covariance is found here, not in predict
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -186,13 +212,15 @@ class GaussianDensityClassifier(GaussianScores):
             is not among them; if ``shrinkage="auto"``.
         """
         first = not hasattr(self, "_moments")
-        _checks.check_parameters(self)
-        _checks.check_incremental(self, "partial_fit")
-        self.classes_ = _checks.check_classes(self, classes, first)
+        self._check_parameters()
+        self._check_incremental("partial_fit")
+        self.classes_ = check_classes(classes, None if first else self.classes_)
         X = check_matrix(self, X, reset=first)
+        if not first:
+            self._check_measured(self._columns(X.shape[1]))
         codes = encode_labels(check_labels(y, X)[0], self.classes_)
         part = self._measure(X, codes, check_weight(sample_weight, X))
-        self._moments = part if first else self._merged(part)
+        self._moments = part if first else _blocks.merge(self._moments, part, self.covariance_type)
         self._derived = None
         return self
 
@@ -244,10 +272,99 @@ class GaussianDensityClassifier(GaussianScores):
         """
         check_is_fitted(self)
         check_is_fitted(other)
-        _checks.check_incremental(self, "merge")
-        _checks.check_mergeable(self, other)
-        self._moments, self._derived = self._merged(other._moments), None
+        self._check_incremental("merge")
+        self._check_mergeable(other)
+        self._moments = _blocks.merge(self._moments, other._moments, self.covariance_type)
+        self._derived = None
         return self
+
+    def score_samples(self, X: Any) -> Array:
+        """Compute log p(z), an out-of-distribution score: low where no class lies.
+
+        Neither tempered nor scaled, and without the background: a normalised posterior alone is
+        no such score.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Activations z.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Evidence log Σ_k N(z; μ_k, Σ_k) π_k, in nats.
+        """
+        X = self._checked(X, "score_samples")
+        return self._mapped(self._head(X).log_evidence, X)
+
+    def mahalanobis(self, X: Any) -> Array:
+        """Compute the squared Mahalanobis distance to each class.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Activations z.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            (z - μ_k)ᵀ Σ_k⁻¹ (z - μ_k); with ``blocks``, the sum over them.
+        """
+        X = self._checked(X, "mahalanobis")
+        return self._filled(self._head(X).squared_distance, X)
+
+    def typicality(self, X: Any, y: Any = None) -> Array:
+        """Compute the fraction of a class that lies farther out than a sample.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Activations z.
+        y : array of shape (n_samples,), default=None
+            The class in question; None stands for the predicted one.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Upper-tail probability, in [0, 1], of the squared Mahalanobis distance under a
+            chi-squared distribution of d degrees of freedom.
+        """
+        X = self._checked(X, "typicality")
+        head = self._head(X)
+
+        def tail(chunk: Array, out: Array, codes: Array) -> Array:
+            distance = to_numpy(pick(head.squared_distance(chunk, out), codes))
+            return as_like(chdtrc(self.n_features_in_, distance), chunk)
+
+        codes = self._predicted_codes(X) if y is None else self._codes(y, X)
+        return self._mapped(tail, X, codes)
+
+    @property
+    def class_count_(self) -> Array:
+        """Sum of the weights of each class's samples, (n_classes,)."""
+        check_is_fitted(self)
+        return self._moments[0].count
+
+    @property
+    def class_prior_(self) -> Array:
+        """Class priors, (n_classes,)."""
+        check_is_fitted(self)
+        return self._prior(self.class_count_)
+
+    @property
+    def means_(self) -> Array:
+        """Mean of each class, (n_classes, n_features)."""
+        check_is_fitted(self)
+        means = [moments.mean for moments in self._moments]
+        return means[0] if len(means) == 1 else namespace(means[0]).concat(means, axis=1)
+
+    @property
+    def covariances_(self) -> Any:
+        """Covariances, shrunk and smoothed; the shape depends on ``covariance_type``."""
+        check_is_fitted(self)
+        return _blocks.covariances(
+            self._moments, self.covariance_type, self.var_smoothing, self._shrinkage()
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_moments")
@@ -258,29 +375,140 @@ class GaussianDensityClassifier(GaussianScores):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give the state as numpy arrays: what was fitted on a GPU loads where there is none."""
+        """Return the state as numpy arrays: what was fitted on a GPU loads where there is none."""
         state = dict(super().__getstate__())
         if "_moments" in state:
-            state["_moments"] = _moments.as_numpy(self._moments)
+            state["_moments"] = tuple(map(_moments.as_numpy, self._moments))
             state["_derived"] = None  # made again when it is used
         arrays = {"classes_", "shrinkage_"} & set(state)
         return state | {name: to_numpy(state[name]) for name in arrays}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state.get("_moments"), Moments):  # written before there were blocks
+            state = {"blocks": None, **state, "_moments": (state["_moments"],)}
+        super().__setstate__(state)
+
+    @property
+    def _learned(self) -> Array:
+        return self._moments[0].mean
+
+    @property
+    def _multiplications(self) -> float:
+        return _blocks.cost(self._moments, self.covariance_type)[0]
+
+    def _joint(self, X: Array, out: Array) -> tuple[Array, Array | float]:
+        return self._head(X).joint(X, out)
+
+    def _head(self, X: Array) -> Head:
+        """Return what is evaluated, where X is, with the parameters as they are now.
+
+        So a parameter that is set on a fitted classifier acts at once.
+        """
+        self._check_parameters()
+        columns = self._columns(self.n_features_in_)
+        self._check_measured(columns)
+        blocks = tuple(
+            Block(part, *gaussians, *self._temperature_and_scale(part.stop - part.start))
+            for part, gaussians in zip(columns, self._gaussians(X), strict=True)
+        )
+        return Head(blocks, self._log_prior(X), float(self.background))
+
+    def _gaussians(self, X: Array) -> _blocks.Prepared:
+        """Return each block's Gaussians and background; made anew only when they change."""
+        how = self.covariance_type, self.var_smoothing, self._shrinkage()
+        made_from = (*how[:2], self.shrinkage, self.background > 0, namespace(X), device_of(X))
+        moments, derived = self._moments, self._derived  # once: another thread may replace them
+        if derived is not None and derived[0] is moments and derived[1] == made_from:
+            return derived[2]
+        here = [_moments.like(part, X) for part in moments]
+        with one_thread_if_few(_blocks.cost(here, self.covariance_type)[1]):
+            prepared = _blocks.prepare(here, *how, with_background=self.background > 0)
+        self._derived = moments, made_from, prepared
+        return prepared
+
+    def _shrinkage(self) -> Any:
+        return getattr(self, "shrinkage_", None) if self.shrinkage == "auto" else self.shrinkage
+
+    def _temperature_and_scale(self, width: int) -> list[float]:
+        given = self.temperature, self.covariance_scale
+        return [float(width if value == "n_features" else value) for value in given]
+
+    def _prior(self, count: Array) -> Array:
+        given = check_priors(self.priors, self._n_classes)
+        return count / namespace(count).sum(count) if given is None else as_like(given, count)
+
+    def _log_prior(self, X: Array) -> Array:
+        count = as_like(self.class_count_, X)
+        xp, prior = namespace(count), self._prior(count)
+        with np.errstate(divide="ignore"):  # log 0 is meant: no samples, or a prior of 0
+            return xp.log(xp.where(count > 0, prior, xp.zeros_like(prior)))
+
+    def _columns(self, d: int) -> list[slice]:
+        return check_blocks(self.blocks, d)
+
     def _forget(self) -> None:
-        if hasattr(self, "_moments"):
-            del self._moments
+        for learned in ("_moments", "shrinkage_"):
+            self.__dict__.pop(learned, None)
 
-    def _measure(self, X: Array, codes: np.ndarray, weight: Array) -> Moments:
-        _checks.check_shapes(self, X.shape[1])
-        kind = _moments.KIND[self.covariance_type]
-        # Of matrices: a diagonal scatter takes no product of them.
-        n_multiplications = 0 if kind == "diag" else X.shape[0] * X.shape[1] ** 2
-        few = one_thread_if_few(n_multiplications)
-        with few, np.errstate(over="ignore", invalid="ignore"):  # said by check_measured
-            moments = _moments.measure(X, codes, weight, self._n_classes, kind)
-        _checks.check_measured(moments, X)
-        return moments
+    def _measure(self, X: Array, codes: np.ndarray, weight: Array) -> tuple[Moments, ...]:
+        self._check_shapes(X.shape[1])
+        return _blocks.measure(
+            X,
+            codes,
+            weight,
+            columns=self._columns(X.shape[1]),
+            n_classes=self._n_classes,
+            covariance_type=self.covariance_type,
+        )
 
-    def _merged(self, part: Moments) -> Moments:
-        _checks.check_kind(self._moments, self.covariance_type)
-        return _moments.merge(self._moments, _moments.like(part, self._moments.count))
+    def _check_parameters(self) -> None:
+        """Check the parameters that can be checked without data."""
+        check_option("covariance_type", self.covariance_type, COVARIANCE_TYPES)
+        check_option("predict_from", self.predict_from, LABEL_RULES)
+        check_scale("temperature", self.temperature)
+        check_scale("covariance_scale", self.covariance_scale)
+        if self.shrinkage is not None and self.shrinkage != "auto":
+            wanted = "None, 'auto' or a float in [0, 1]"
+            check_number("shrinkage", self.shrinkage, lambda a: 0 <= a <= 1, wanted)
+        wanted = "a finite float of at least 0"
+        check_number("var_smoothing", self.var_smoothing, lambda v: 0 <= v < math.inf, wanted)
+        check_number("background", self.background, lambda e: 0 <= e < 1, "a float in [0, 1)")
+
+    def _check_shapes(self, d: int) -> None:
+        """Check the parameters against the numbers of features and classes, and the memory."""
+        check_priors(self.priors, self._n_classes)
+        check_label_rule(self.predict_from, d, self._n_classes)
+        for part in self._columns(d):
+            check_memory(self.covariance_type, part.stop - part.start, self._n_classes)
+
+    def _check_measured(self, columns: list[slice]) -> None:
+        """Check that the blocks are those whose moments there are."""
+        widths = [moments.mean.shape[1] for moments in self._moments]
+        if [part.stop - part.start for part in columns] != widths:
+            raise ValueError(
+                f"blocks={self.blocks!r}, but blocks of widths {widths} were measured: fit again"
+            )
+
+    def _check_incremental(self, method: str) -> None:
+        """Refuse parts where the shrinkage needs all samples at once."""
+        if self.shrinkage == "auto":
+            raise ValueError(
+                f"{method} cannot be used with shrinkage='auto', which needs all samples at once: "
+                "set a float, or use fit"
+            )
+
+    def _check_mergeable(self, other: "GaussianDensityClassifier") -> None:
+        """Check that two fitted classifiers are alike in all that their moments depend on."""
+        mine, theirs = (
+            (
+                to_numpy(part.classes_).tolist(),
+                [moments.mean.shape[1] for moments in part._moments],
+                part.covariance_type,
+            )
+            for part in (self, other)
+        )
+        if mine != theirs:
+            raise ValueError(
+                "only parts with the same classes, number of features and covariance_type can be "
+                f"merged, got {mine} and {theirs}: fit each with partial_fit(classes=...)"
+            )

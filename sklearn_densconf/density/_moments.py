@@ -21,8 +21,8 @@ from scipy.sparse import csc_array
 
 from sklearn_densconf._array import Array, as_like, chunks, float64, namespace, to_numpy
 from sklearn_densconf._machine import ahead, number_of_threads
+from sklearn_densconf._validation import check_finite
 
-KIND = {"diag": "diag", "spherical": "diag", "tied_diag": "diag", "tied": "tied", "full": "full"}
 # Of samples a block. Small ones stay in the cache while they are passed four times; a product of
 # matrices wants larger ones.
 BLOCK_BYTES = {"diag": 2**22, "tied": 2**23, "full": 2**23}
@@ -67,7 +67,8 @@ def measure(X: Array, codes: np.ndarray, weight: Array, n_classes: int, kind: st
     """
     xp, d = namespace(X), X.shape[1]
     shape = {"diag": (n_classes, d), "tied": (d, d), "full": (n_classes, d, d)}[kind]
-    zeros = (as_like(np.zeros(of), X) for of in ((n_classes,), (n_classes, d), shape))
+    shapes = (n_classes,), (n_classes, d), shape
+    zeros = (as_like(np.zeros(each), X) for each in shapes)
     whole = Moments(kind, *zeros)
     # By class, so that a block has few: small sums; the heaviest of a class first, its origin.
     weights = to_numpy(weight)
@@ -75,9 +76,9 @@ def measure(X: Array, codes: np.ndarray, weight: Array, n_classes: int, kind: st
     codes, weights = codes[order], weights[order]
 
     def measured(part: slice) -> tuple[int, Moments]:
-        own = codes[part]
+        first = codes[part.start]
         values = float64(xp.take(X, as_like(order[part], X), axis=0))
-        return int(own[0]), _measure_block(values, own - own[0], weights[part], kind)
+        return int(first), _measure_block(values, codes[part] - first, weights[part], kind)
 
     parts = list(_blocks(codes, 8 * d, kind))
     for first, block in _each(measured, parts, in_threads=xp is np and kind == "diag"):
@@ -95,6 +96,14 @@ def merge(first: Moments, second: Moments) -> Moments:
     return Moments(first.kind, count, first.mean + delta * share[:, None], scatter)
 
 
+def check_measured(moments: Moments, X: Array) -> None:
+    """Check what was measured: a NaN or infinity of X, and a square that overflowed, show here."""
+    xp = namespace(moments.scatter)
+    if not bool(xp.isfinite(xp.sum(moments.scatter))):
+        check_finite(X)
+        raise ValueError("X has values whose squares overflow: scale the features down")
+
+
 def like(moments: Moments, X: Array) -> Moments:
     """Bring moments to the namespace and device of an array."""
     return Moments(moments.kind, *(as_like(part, X) for part in _arrays(moments)))
@@ -106,7 +115,7 @@ def as_numpy(moments: Moments) -> Moments:
 
 
 def total_variance(moments: Moments) -> Array:
-    """Give the variance of each feature over all classes together, (d,)."""
+    """Compute the variance of each feature over all classes together, (d,)."""
     deviation = moments.mean - grand_mean(moments)
     deviation *= deviation
     total = namespace(deviation).sum(moments.count)
@@ -114,12 +123,12 @@ def total_variance(moments: Moments) -> Array:
 
 
 def grand_mean(moments: Moments) -> Array:
-    """Give the mean over all classes together, (d,)."""
+    """Compute the mean over all classes together, (d,)."""
     return _share(moments) @ moments.mean
 
 
 def within_diagonal(moments: Moments) -> Array:
-    """Give the diagonal of the within-class scatter, summed over the classes, (d,)."""
+    """Compute the diagonal of the within-class scatter, summed over the classes, (d,)."""
     xp = namespace(moments.mean)
     if moments.kind == "diag":
         return xp.sum(moments.scatter, axis=0)
@@ -136,7 +145,7 @@ def _share(moments: Moments) -> Array:
 
 
 def at_least_one(count: Array) -> Array:
-    """Give a divisor: the count, or 1 for a class without samples."""
+    """Return a divisor: the count, or 1 for a class without samples."""
     xp = namespace(count)
     return xp.where(count > 0, count, xp.ones_like(count))
 
@@ -152,7 +161,7 @@ def _blocks(codes: np.ndarray, row_bytes: int, kind: str) -> Iterator[slice]:
 def _each(
     measured: Callable[[slice], tuple[int, Moments]], parts: list[slice], *, in_threads: bool
 ) -> Iterator[tuple[int, Moments]]:
-    """Give what was measured of each block, in order; threads measure the next ones meanwhile."""
+    """Yield what was measured of each block, in order; threads measure the next ones meanwhile."""
     n_threads = min(number_of_threads(), MOST_THREADS) if in_threads and len(parts) > 1 else 1
     if n_threads == 1:
         return map(measured, parts)
@@ -163,22 +172,22 @@ def _absorb(whole: Moments, first: int, block: Moments) -> None:
     """Add a block: as samples are sorted, no class but its first can have been begun."""
     begun = merge(_of_class(whole, first), _of_class(block, 0))
     present = slice(first, first + block.count.shape[0])
-    for to, own, own_first in zip(_arrays(whole), _arrays(block), _arrays(begun), strict=True):
-        if to.shape == own_first.shape:  # one class in all, or a scatter of all classes
-            to[...] = own_first
+    for total, new, first_class in zip(_arrays(whole), _arrays(block), _arrays(begun), strict=True):
+        if total.shape == first_class.shape:  # one class in all, or a scatter of all classes
+            total[...] = first_class
         else:
-            own[:1, ...] = own_first
-            to[present, ...] = own
+            new[:1, ...] = first_class
+            total[present, ...] = new
 
 
 def _of_class(moments: Moments, k: int) -> Moments:
-    own, shared = slice(k, k + 1), moments.kind == "tied"
-    scatter = moments.scatter if shared else moments.scatter[own, ...]
-    return Moments(moments.kind, moments.count[own], moments.mean[own, ...], scatter)
+    row = slice(k, k + 1)
+    scatter = moments.scatter if moments.kind == "tied" else moments.scatter[row, ...]
+    return Moments(moments.kind, moments.count[row], moments.mean[row, ...], scatter)
 
 
 def _measure_block(values: Array, codes: np.ndarray, weight: Array, kind: str) -> Moments:
-    """Measure samples sorted by class, whose codes go from 0 to the last; values are used up.
+    """Measure samples sorted by class, whose codes go from 0 to the last; values are overwritten.
 
     Deviations are from each class's first sample. As no other is heavier, the scatter about it is
     at most n + 1 times that about the mean: taking the one from the other is safe, wherever the
@@ -197,7 +206,7 @@ def _measure_block(values: Array, codes: np.ndarray, weight: Array, kind: str) -
 
 
 def _membership(codes: np.ndarray, weight: np.ndarray, like: Array) -> Any:
-    """Give the (k, n) matrix that holds each sample's weight in its class's row."""
+    """Build the (k, n) matrix that holds each sample's weight in its class's row."""
     n, k = codes.shape[0], int(codes[-1]) + 1
     if namespace(like) is np:
         return csc_array((weight, codes, np.arange(n + 1)), shape=(k, n))

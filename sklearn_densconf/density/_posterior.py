@@ -28,14 +28,15 @@ from sklearn_densconf._validation import check_features, check_same_namespace, e
 class PosteriorMixin(ClassifierMixin, BaseEstimator):
     """Turns joint log-probabilities of samples and classes into everything else.
 
-    A subclass has ``classes_``, ``predict_from`` ("posterior" or "features") and, for a chunk of
-    checked samples, ``_write_joint(X, own)``, which writes to ``own`` (n, k), may use up X, and
-    gives what all classes share, (n, 1) or 0.0; the sum of both is log p(z | k) + log π_k. What is
-    shared is apart, so that it does not drown, far away, what the classes differ in. ``_home``, if
-    not None, is a learned array: X must be where it is.
+    A subclass has ``classes_``, ``predict_from`` ("posterior" or "features") and
+    ``_joint(X, out)``. That gets a chunk of checked samples (n, d), float64, which it may
+    overwrite, and returns two terms whose sum is log p(z | k) + log π_k: what the classes differ
+    in, (n, k), and what they share, (n, 1) or 0.0. They are apart because far away the second
+    would drown the first. ``out``, float64 of shape (n, k), may be used for the first and returned,
+    which spares a copy. ``_learned``, if not None, is a learned array: X must be where it is.
     """
 
-    _home: Array = None
+    _learned: Array = None
 
     def predict(self, X: Any) -> Array:
         """Predict labels.
@@ -58,7 +59,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         return classes[to_numpy(codes)]
 
     def predict_proba(self, X: Any) -> Array:
-        """Give the posterior p(y | z), the density confidence.
+        """Compute the posterior p(y | z), the density confidence.
 
         Parameters
         ----------
@@ -73,7 +74,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         return self._normalised(_to_posterior, self._checked(X, "predict_proba"))
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Give the logarithm of the posterior.
+        """Compute the logarithm of the posterior.
 
         Parameters
         ----------
@@ -88,7 +89,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         return self._normalised(_to_log_posterior, self._checked(X, "predict_log_proba"))
 
     def predict_joint_log_proba(self, X: Any) -> Array:
-        """Give log p(z | y) + log p(y), before it is normalised over the classes.
+        """Compute log p(z | y) + log p(y), before it is normalised over the classes.
 
         Parameters
         ----------
@@ -103,7 +104,7 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         return self._normalised(_to_joint, self._checked(X, "predict_joint_log_proba"))
 
     def confidence(self, X: Any, y: Any = None) -> Array:
-        """Give the posterior of one label of each sample.
+        """Compute the posterior of one label per sample.
 
         Parameters
         ----------
@@ -123,59 +124,62 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
             If ``y`` has a label that is not in ``classes_``, or another number of samples.
         """
 
-        def of_predicted(chunk: Array, own: Array) -> Array:
-            return namespace(own).max(self._posterior(chunk, own), axis=1)
+        def largest(chunk: Array, out: Array) -> Array:
+            return namespace(out).max(self._posterior(chunk, out), axis=1)
 
-        def of_labels(chunk: Array, own: Array, codes: Array) -> Array:
-            return pick(self._posterior(chunk, own), codes)
+        def of_label(chunk: Array, out: Array, codes: Array) -> Array:
+            return pick(self._posterior(chunk, out), codes)
 
         X = self._checked(X, "confidence")
         if y is None and self.predict_from == "posterior":
-            return self._mapped(of_predicted, X)
+            return self._mapped(largest, X)
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        return self._mapped(of_labels, X, codes)
+        return self._mapped(of_label, X, codes)
 
-    def _write_joint(self, X: Array, own: Array) -> Array | float:
+    def _joint(self, X: Array, out: Array) -> tuple[Array, Array | float]:
         raise NotImplementedError
 
-    def _posterior(self, X: Array, own: Array) -> Array:
-        _to_posterior(own, self._write_joint(X, own))
-        return own
+    def _posterior(self, X: Array, out: Array) -> Array:
+        joint, shared = self._joint(X, out)
+        _to_posterior(joint, shared)
+        return joint
 
     @property
     def _n_classes(self) -> int:
         return self.classes_.shape[0]
 
+    @property
+    def _multiplications(self) -> float:
+        """About how many one sample takes, in products of matrices."""
+        return math.inf
+
     def _checked(self, X: Any, method: str) -> Array:
         check_is_fitted(self)
         X = check_features(self, X, reset=False)
-        if self._home is not None:
-            check_same_namespace(X, self._home, f"{type(self).__name__}.{method}()")
+        if self._learned is not None:
+            check_same_namespace(X, self._learned, f"{type(self).__name__}.{method}()")
         return X
-
-    @property
-    def _multiplications(self) -> float:
-        """About how many a sample takes, in products of matrices."""
-        return math.inf
 
     def _mapped(self, function: Callable[..., Array], X: Array, *others: Array) -> Array:
         with one_thread_if_few(X.shape[0] * self._multiplications):
             return map_rows(function, self._n_classes, X, *others)
 
-    def _filled(self, write: Callable[[Array, Array], object], X: Array) -> Array:
+    def _filled(self, function: Callable[[Array, Array], Array], X: Array) -> Array:
         with one_thread_if_few(X.shape[0] * self._multiplications):
-            return fill_rows(write, self._n_classes, X)
+            return fill_rows(function, self._n_classes, X)
 
     def _normalised(self, normalise: Callable[[Array, Array | float], None], X: Array) -> Array:
-        def write(chunk: Array, own: Array) -> None:
-            normalise(own, self._write_joint(chunk, own))
+        def rows(chunk: Array, out: Array) -> Array:
+            joint, shared = self._joint(chunk, out)
+            normalise(joint, shared)
+            return joint
 
-        return self._filled(write, X)
+        return self._filled(rows, X)
 
     def _predicted_codes(self, X: Array) -> Array:
-        def largest(chunk: Array, own: Array) -> Array:
-            self._write_joint(chunk, own)
-            return namespace(own).argmax(own, axis=1)
+        def largest(chunk: Array, out: Array) -> Array:
+            joint, _ = self._joint(chunk, out)
+            return namespace(joint).argmax(joint, axis=1)
 
         if self.predict_from == "features":
             return namespace(X).argmax(X, axis=1)
@@ -184,25 +188,30 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
     def _codes(self, y: Any, X: Array) -> Array:
         codes = encode_labels(y, self.classes_)
         if codes.shape != (X.shape[0],):
-            raise ValueError(f"y must have one label a sample, ({X.shape[0]},), got {codes.shape}")
+            raise ValueError(
+                f"y must have one label per sample, ({X.shape[0]},), got {codes.shape}"
+            )
         return as_like(codes, X)
 
 
-def _to_joint(own: Array, shared: Array | float) -> None:
-    own += shared
+# Each normalises the differences (n, k) in place.
 
 
-def _to_log_posterior(own: Array, _shared: Array | float) -> None:
-    own -= log_sum_exp(own)
+def _to_joint(joint: Array, shared: Array | float) -> None:
+    joint += shared
 
 
-def _to_posterior(own: Array, _shared: Array | float) -> None:
-    xp = namespace(own)
-    own -= xp.max(own, axis=1, keepdims=True)
+def _to_log_posterior(joint: Array, _shared: Array | float) -> None:
+    joint -= log_sum_exp(joint)
+
+
+def _to_posterior(joint: Array, _shared: Array | float) -> None:
+    xp = namespace(joint)
+    joint -= xp.max(joint, axis=1, keepdims=True)
     if xp is np:
-        np.exp(own, out=own)
-    elif hasattr(own, "exp_"):
-        own.exp_()
+        np.exp(joint, out=joint)
+    elif hasattr(joint, "exp_"):
+        joint.exp_()
     else:
-        own[...] = xp.exp(own)
-    own /= xp.sum(own, axis=1, keepdims=True)
+        joint[...] = xp.exp(joint)
+    joint /= xp.sum(joint, axis=1, keepdims=True)
