@@ -1,7 +1,8 @@
 """Hashes of objects by content, the same in every process. A leaf that does not import torch.
 
-`fingerprint` tells networks and functions apart by state and code: the key of features that are
-kept. `identity` tells fitted estimators apart by what they give: the key of results that are kept.
+`fingerprint` is the key of features and of results that are kept. Of an estimator it takes the
+whole state, private attributes included (a nearest-neighbour classifier has its labels in one),
+apart from the parameters that only say how to compute.
 
 `joblib.hash` does not do: it sees addresses in tensors, no order in dictionaries (so none of layers
 without weights), and of functions and classes only the names, so that a forward pass or a
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-import joblib
 import numpy as np
 from sklearn.base import BaseEstimator
 
@@ -22,12 +22,14 @@ _TOLD_BY_NAME = sys.stdlib_module_names | {
     "PIL",
     "joblib",
     "numpy",
+    "scipy",
+    "sklearn",
     "sklearn_densconf",
     "timm",
     "torch",
     "torchvision",
 }
-# Parameters that do not change what an estimator gives.
+# Parameters that change how an estimator computes, not what.
 _HOW = {"batch_size", "compile", "device", "memory", "n_jobs", "num_workers", "verbose"}
 _PLAIN = (type(None), str, bytes, int, float, complex, np.dtype)  # repr tells them apart
 
@@ -54,34 +56,6 @@ def fingerprint(*values: Any) -> str:
     return hashlib.sha256(repr(_unfolded(values, {})).encode()).hexdigest()[:32]
 
 
-def identity(value: Any) -> str:
-    """Hash what an estimator gives: parameters and what was learned, not how it is computed."""
-    content: Any = getattr(value, "fingerprint", value)  # a network has one
-    if isinstance(value, BaseEstimator):
-        content = [type(value).__qualname__, _state(value)]
-    elif isinstance(value, (list, tuple)):  # the steps of a pipeline, for instance
-        content = [identity(part) for part in value]
-    elif isinstance(value, np.ndarray):  # a view is contiguous once it was saved and loaded
-        content = np.ascontiguousarray(value)
-    elif callable(value):  # its code counts
-        content = fingerprint(value)
-    return joblib.hash(content, coerce_mmap=True)
-
-
-def _state(estimator: BaseEstimator) -> dict[str, str]:
-    learned = {
-        name: getattr(estimator, name)
-        for name in dir(estimator)
-        if name.endswith("_") and not name.startswith("_") and hasattr(estimator, name)
-    }
-    given = {
-        name: value
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in _HOW and f"{name}_" not in learned
-    }
-    return {name: identity(value) for name, value in {**given, **learned}.items()}
-
-
 def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
     """Take a value apart into nested lists of plain values."""
     if isinstance(value, _PLAIN):
@@ -89,7 +63,7 @@ def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.hasobject:
             return ["objects", value.shape, _unfolded(value.tolist(), seen)]
-        return ["array", value.dtype, value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+        return ["array", value.dtype, value.shape, _digest(np.asarray(value))]
     if not isinstance(value, tuple):  # which of two equal tuples it is depends on the interpreter
         if id(value) in seen:
             return ["seen", seen[id(value)][0]]
@@ -98,7 +72,17 @@ def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
     return [name, [_unfolded(part, seen) for part in parts]]
 
 
+def _digest(array: np.ndarray) -> str:
+    """Hash the values of an array, without the padding between the fields of a structured one."""
+    if array.dtype.names:
+        return repr([_digest(array[name]) for name in array.dtype.names])
+    contiguous = np.ascontiguousarray(array).reshape(-1)
+    return hashlib.sha256(contiguous.view(np.uint8).data).hexdigest()
+
+
 def _taken_apart(value: Any) -> tuple[str, Iterable[Any]]:
+    if isinstance(known := getattr(value, "fingerprint", None), str):  # of a network, made once
+        return "fingerprint", [known]
     if _is_tensor(value):
         return "Tensor", _of_tensor(value)
     kind = next(kind for kind in _PARTS if isinstance(value, kind))
@@ -133,8 +117,21 @@ def _of_class(kind: type) -> list[Any]:
     return [*_names(kind), kind.__bases__, functions]
 
 
+def _of_estimator(estimator: BaseEstimator) -> list[Any]:
+    """Return class and state, attribute by attribute: joblib's files do not keep what they share.
+
+    The trees of gradient boosting share one random state before they are saved, and not after.
+    """
+    state = estimator.__getstate__()
+    how = _HOW | {"backbone"} if "backbone_" in state else _HOW  # `backbone_` is what computes
+    told = {name: fingerprint(state[name]) for name in sorted(state) if name not in how}
+    return [type(estimator), told]
+
+
 def _of_object(value: Any) -> Iterable[Any]:
     """Return what pickle would keep of an object: its class, arguments, state and items."""
+    if hasattr(value, "get_arrays"):  # a KDTree or BallTree; its pickle counts its queries, too
+        return [type(value), *map(np.asarray, value.get_arrays())]
     try:
         reduced = value.__reduce_ex__(4)
     except TypeError as error:
@@ -163,6 +160,8 @@ _PARTS: dict[type, Callable[[Any], Iterable[Any]]] = {  # the first that fits; o
     FunctionType: _of_function,
     CodeType: lambda code: [code.co_code, code.co_names, code.co_consts],  # no file, no line
     type: _of_class,
+    property: lambda value: [value.fget, value.fset, value.fdel],
+    BaseEstimator: _of_estimator,
     ModuleType: lambda module: [module.__name__],
     object: _of_object,
 }

@@ -271,7 +271,7 @@ def test_a_finished_run_is_read_from_its_folder(tmp_path):
 def test_a_folder_of_another_run_is_refused(tmp_path, changed, named):
     run = {"model": DENSITY, "X": X, "folder": tmp_path}
     distributed.predict(**run)
-    with pytest.raises(ValueError, match=f"results of another run, with another {named}: give"):
+    with pytest.raises(ValueError, match=f"results of another run, with another {named}: pass"):
         distributed.predict(**run | changed)
 
 
@@ -305,7 +305,7 @@ def test_wrong_arguments_are_told(tmp_path, pipeline):
         distributed.fit(GaussianDensityClassifier("tied", shrinkage="auto"), [(X, Y)], CLASSES)
     with pytest.raises(NotFittedError, match="StandardScaler"):
         distributed.fit(make_pipeline(StandardScaler(), density), [(X, Y)], CLASSES)
-    with pytest.raises(ValueError, match="X is empty: give at least one sample"):
+    with pytest.raises(ValueError, match="X is empty: pass at least one sample"):
         distributed.predict(DENSITY, [], tmp_path)
     with pytest.raises(AttributeError, match="predict_prob"):
         distributed.predict(DENSITY, X, tmp_path, method="predict_prob")

@@ -58,7 +58,8 @@ def each(
     """
     if folder is not None:
         os.makedirs(folder, exist_ok=True)
-    with TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as name:
+    prefix = f"{UNFINISHED}model-"
+    with TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as name:
         model_folder = Path(name)
         write_model(model, model_folder)
         try:

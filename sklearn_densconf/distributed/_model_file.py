@@ -6,8 +6,10 @@ features of two processes would differ in the last bits.
 """
 
 import pickle
+import re
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 
 ALIGNMENT = 64  # bytes; as for torch's own tensors, and for the data in a .npy file
 ARRAYS, REST = "arrays.npy", "model.pickle"
+MARK = re.compile(r"\d+-[0-9a-f]{32}")  # of a shard under way: its number, and a name of its own
 
 _READING = threading.Lock()
 
@@ -67,6 +70,21 @@ def read_model(folder: Path) -> Any:
     """
     with _READING:
         return _read(folder)
+
+
+def delete_model(folder: Path) -> None:
+    """Delete the folder of a model that a killed run left; files of others in it stay.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it was written.
+    """
+    for path in folder.iterdir():
+        if path.name in (ARRAYS, REST) or MARK.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        folder.rmdir()
 
 
 def forget_model() -> None:

@@ -1,20 +1,25 @@
-"""Predictions in a folder, shard by shard: what is there is not computed again."""
+"""Predictions written to a folder shard by shard; what is there already is not computed again."""
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils import check_scalar
 
-from sklearn_densconf._files import UNFINISHED, whole_file
-from sklearn_densconf._fingerprint import identity
+from sklearn_densconf._array import to_numpy
+from sklearn_densconf._files import UNFINISHED, is_sound, whole_file, write_array
+from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.distributed._engine import each
+from sklearn_densconf.distributed._model_file import delete_model
 
 PART = "from-{}.npy"  # by the number of its first sample
 
@@ -28,11 +33,13 @@ def predict(
     shard_size: int = 4096,
     n_jobs: int | None = None,
 ) -> np.ndarray:
-    """Predict a long list of samples on many workers, into a folder, resumably.
+    """Predict many samples on many workers into a folder; a run that was killed can be resumed.
 
     Results are written shard by shard, each under another name first, so that a shard is there
-    whole or not at all. After a kill the same call runs the missing shards only. In the end the
-    shards become one file, ``<method>.npy``. One process at a time may use a folder.
+    whole or not at all. After a kill the same call computes only the missing shards. At the end the
+    shards become one file, ``<method>.npy``. Each file has a checksum, which every call verifies:
+    a damaged one is computed again, with a warning. Only files of the run are ever deleted or
+    replaced. One process at a time may use a folder.
 
     Parameters
     ----------
@@ -43,8 +50,8 @@ def predict(
     folder : path
         Where the results are written, made if missing; all workers must see it.
     method : str, default="predict_proba"
-        Method of the model that gives one row of numbers a sample, such as "score_samples"; of a
-        pipeline any method of its last step, such as "confidence".
+        Method of the model that returns one row of numbers, or one label, per sample, such as
+        "score_samples"; for a pipeline any method of its last step, such as "confidence".
     shard_size : int, default=4096
         Samples in one task and one file; memory is needed for that many rows.
     n_jobs : int, default=None
@@ -53,13 +60,18 @@ def predict(
     Returns
     -------
     ndarray of shape (n_samples, ...)
-        The results, mapped from the file, read-only.
+        The results, mapped from the file, read-only. Labels of dtype object are stored as strings
+        or numbers.
 
     Raises
     ------
     ValueError
-        If the folder has results of another model, other samples, method or ``shard_size``; if X
-        is empty. Files are told apart by their paths: contents are not compared.
+        If the folder has results of another model, other samples, another method or
+        ``shard_size``, or files of these names that no run wrote; if X is empty, the method does
+        not return one row per sample, or shards differ in the shape of a row. The whole state of
+        two models is compared. Files in X are compared by their paths, not by their contents.
+    TypeError
+        If the method returns objects that are neither all strings nor all numbers.
     AttributeError
         If the model has no such method.
     BrokenProcessPool
@@ -79,74 +91,135 @@ def predict(
     (150, 3)
     """
     if len(X) == 0:
-        raise ValueError("X is empty: give at least one sample")
+        raise ValueError("X is empty: pass at least one sample")
+    check_scalar(shard_size, "shard_size", Integral, min_val=1)
     _bound(model, method)  # a wrong name fails here, not in every worker
-    home = Path(folder).resolve()
+    folder = Path(folder).resolve()
     samples = joblib.hash(X, coerce_mmap=True)
-    about = {"model": identity(model), "X": samples, "method": method, "shard_size": shard_size}
-    _claim(home, about)
-    _sweep(home, f"{UNFINISHED}*")  # of a run that was killed
-    starts = range(0, len(X), shard_size)
-    parts = [home / PART.format(start) for start in starts]
-    result = home / f"{method}.npy"
-    if not result.exists():
+    about = {"model": fingerprint(model), "X": samples, "method": method, "shard_size": shard_size}
+    spans = [slice(start, start + shard_size) for start in range(0, len(X), shard_size)]
+    parts = [folder / PART.format(span.start) for span in spans]
+    result = folder / f"{method}.npy"
+    _claim(folder, about, [result, *parts])
+    _sweep(folder)  # after a run that was killed
+    key = json.dumps(about)
+    if not _is_there(result, key, len(X)):
         missing = (
-            (X[start : start + shard_size], part)
-            for start, part in zip(starts, parts, strict=True)
-            if not part.exists()
+            (X[span], part)
+            for span, part in zip(spans, parts, strict=True)
+            if not _is_there(part, key, min(shard_size, len(X) - span.start))
         )
-        for _ in each(partial(_write, method=method), model, missing, n_jobs, home):
+        for _ in each(partial(_write, method=method, key=key), model, missing, n_jobs, folder):
             pass
-        _join(parts, result, len(X))
-    _sweep(home, PART.format("*"))
-    _sweep(home, f"{UNFINISHED}*")  # of workers that died
+        _join(parts, result, len(X), key)
+    for part in parts:
+        part.unlink(missing_ok=True)
+    _sweep(folder)  # after workers that died
     return np.load(result, mmap_mode="r")
 
 
-def _write(model: Any, shard: tuple[Any, Path], method: str) -> None:
-    X, path = shard
-    values = _bound(model, method)(X)
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        np.save(file, values)
-
-
-def _bound(model: Any, method: str) -> Callable[[Any], np.ndarray]:
-    """Give a method; of a pipeline also one that only its last step has."""
+def _bound(model: Any, method: str) -> Callable[[Any], Any]:
+    """Return a method; for a pipeline also one that only its last step has."""
     if not isinstance(model, Pipeline) or hasattr(model, method):
         return getattr(model, method)
     last = getattr(model[-1], method)
     return lambda X: last(model[:-1].transform(X))
 
 
-def _claim(home: Path, about: dict[str, Any]) -> None:
+def _claim(folder: Path, about: dict[str, Any], files: list[Path]) -> None:
     """Take a folder for a run, or go on with the same run in it."""
-    home.mkdir(parents=True, exist_ok=True)
-    path = home / "run.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "run.json"
     if not path.exists():
+        if others := [file.name for file in files if file.exists()]:
+            raise ValueError(
+                f"{folder} has {others[:3]}, which no run wrote that began there: pass another "
+                "folder, or move these files"
+            )
         with whole_file(path) as unfinished:
             unfinished.write_text(json.dumps(about))
-    there = json.loads(path.read_text())
-    if differing := [name for name, value in about.items() if there.get(name) != value]:
+    found = _read_run(path)
+    if differing := [name for name, value in about.items() if found.get(name) != value]:
         raise ValueError(
-            f"{home} has results of another run, with another {' and another '.join(differing)}: "
-            "give another folder, or delete this one"
+            f"{folder} has results of another run, with another {' and another '.join(differing)}: "
+            "pass another folder, or delete this one"
         )
 
 
-def _join(parts: list[Path], result: Path, n_samples: int) -> None:
-    """Make one file of the parts, which memory need not hold."""
-    first = np.load(parts[0], mmap_mode="r")
-    shape = (n_samples, *first.shape[1:])
-    with whole_file(result) as unfinished:
-        joined = np.lib.format.open_memmap(unfinished, "w+", first.dtype, shape)
-        start = 0
-        for part in parts:
-            rows = np.load(part, mmap_mode="r")
-            joined[start : start + len(rows)] = rows
-            start += len(rows)
-        joined.flush()
+def _read_run(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}), so nobody knows whose results these are: pass another "
+            "folder, or delete this one"
+        ) from error
+    return found if isinstance(found, dict) else {}
 
 
-def _sweep(home: Path, pattern: str) -> None:
-    for path in home.glob(pattern):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _is_there(path: Path, key: str, n_rows: int) -> bool:
+    """Check a file of an earlier call; what is damaged is told, and computed again."""
+    there = is_sound(path, _key_of(path, key), n_rows)
+    if not there and path.exists():
+        warnings.warn(
+            f"{path} is not as this run wrote it: its results are computed again",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return there
+
+
+def _key_of(path: Path, key: str) -> str:
+    """Return a key of one file, so that a shard does not pass for another one either."""
+    return f"{path.name} of {key}"
+
+
+def _write(model: Any, shard: tuple[Any, Path], method: str, key: str) -> None:
+    X, path = shard
+    values = _without_objects(np.asarray(to_numpy(_bound(model, method)(X))), method)
+    if values.shape[:1] != (len(X),):
+        raise ValueError(
+            f"{method} returned an array of shape {values.shape} for {len(X)} samples: it must "
+            "return one row per sample"
+        )
+    write_array(path, [values], values.shape, values.dtype, _key_of(path, key))
+
+
+def _without_objects(values: np.ndarray, method: str) -> np.ndarray:
+    """Return labels of dtype object as strings or numbers, of which files can be mapped."""
+    if not values.dtype.hasobject:
+        return values
+    kinds = {type(value) for value in values.ravel().tolist()}
+    if all(issubclass(kind, str) for kind in kinds):
+        return values.astype(str)
+    plain = np.array(values.tolist()) if not any(issubclass(kind, str) for kind in kinds) else None
+    if plain is None or plain.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{method} returned objects of type {sorted(kind.__name__ for kind in kinds)}, which "
+            "a file cannot hold: use labels that are all strings or all numbers"
+        )
+    return plain
+
+
+def _join(parts: list[Path], result: Path, n_samples: int, key: str) -> None:
+    """Write one file of all shards, which need not fit into memory."""
+
+    def mapped() -> Iterator[np.ndarray]:  # one at a time: each holds a file open
+        return (np.load(part, mmap_mode="r") for part in parts)
+
+    rows = {(array.dtype, array.shape[1:]) for array in mapped()}
+    shapes, are_strings = {shape for _, shape in rows}, {dtype.kind == "U" for dtype, _ in rows}
+    if len(shapes) > 1 or len(are_strings) > 1:
+        found = sorted(f"{dtype} {shape}" for dtype, shape in rows)
+        raise ValueError(f"shards cannot be joined, because their rows differ: {found}")
+    dtype = np.result_type(*(dtype for dtype, _ in rows))  # as long as the longest label
+    write_array(result, mapped(), (n_samples, *shapes.pop()), dtype, _key_of(result, key))
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what a killed run left half done: only files and folders that are named as ours."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        if path.is_dir() and re.fullmatch(rf"{UNFINISHED}model-\w{{8}}", path.name):
+            delete_model(path)
+        elif re.fullmatch(rf"{UNFINISHED}[0-9a-f]{{32}}\.tmp", path.name):
+            path.unlink(missing_ok=True)
