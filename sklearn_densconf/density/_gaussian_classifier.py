@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +32,17 @@ from sklearn_densconf.density._covariance_types import COVARIANCE_TYPES, check_m
 from sklearn_densconf.density._head import Block, Head
 from sklearn_densconf.density._moments import Moments
 from sklearn_densconf.density._posterior import PosteriorMixin
+
+
+@dataclass(frozen=True)
+class _Derived:
+    """What was made of the moments, and of which ones with which parameters."""
+
+    moments: tuple[Moments, ...]
+    parameters: tuple[tuple, tuple]
+    gaussians: _blocks.Prepared
+    head: Head
+    n_multiplications: float
 
 
 class GaussianDensityClassifier(PosteriorMixin):
@@ -140,7 +152,7 @@ class GaussianDensityClassifier(PosteriorMixin):
         self.blocks = blocks
 
     _moments: tuple[Moments, ...]
-    _derived: tuple[tuple[Moments, ...], tuple, _blocks.Prepared] | None = None
+    _derived: _Derived | None = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit one Gaussian to each class.
@@ -394,7 +406,13 @@ class GaussianDensityClassifier(PosteriorMixin):
 
     @property
     def _multiplications(self) -> float:
-        return _blocks.cost(self._moments, self.covariance_type)[0]
+        derived = self._derived
+        return math.inf if derived is None else derived.n_multiplications
+
+    def _checked(self, X: Any, method: str) -> Array:
+        X = super()._checked(X, method)
+        self._head(X)  # made by one thread, before X is cut into chunks
+        return X
 
     def _joint(self, X: Array, out: Array) -> tuple[Array, Array | float]:
         return self._head(X).joint(X, out)
@@ -402,29 +420,60 @@ class GaussianDensityClassifier(PosteriorMixin):
     def _head(self, X: Array) -> Head:
         """Return what is evaluated, where X is, with the parameters as they are now.
 
-        So a parameter that is set on a fitted classifier acts at once.
+        It is made anew only when they change: so a parameter that is set on a fitted classifier
+        acts at once.
         """
+        moments, derived = self._moments, self._derived  # once: another thread may replace them
+        parameters = self._parameters_now(X)
+        if derived is None or derived.moments is not moments or derived.parameters != parameters:
+            self._derived = derived = self._derive(moments, parameters, X)
+        return derived.head
+
+    def _parameters_now(self, X: Array) -> tuple[tuple, tuple]:
+        """Return all that a head depends on beside the moments: what its Gaussians do, the rest."""
+        of_gaussians = (
+            self.covariance_type,
+            self.var_smoothing,
+            self.shrinkage,
+            self.background > 0,
+            namespace(X),
+            device_of(X),
+        )
+        rest = self.temperature, self.covariance_scale, self.background
+        # as text, since an array has no single truth and may be changed in place
+        return of_gaussians, (*rest, repr(self.blocks), repr(_plain(self.priors)))
+
+    def _derive(
+        self, moments: tuple[Moments, ...], parameters: tuple[tuple, tuple], X: Array
+    ) -> _Derived:
         self._check_parameters()
         columns = self._columns(self.n_features_in_)
         self._check_measured(columns)
+        gaussians = self._gaussians(moments, parameters[0], X)
         blocks = tuple(
-            Block(part, *gaussians, *self._temperature_and_scale(part.stop - part.start))
-            for part, gaussians in zip(columns, self._gaussians(X), strict=True)
+            Block(part, *pair, *self._temperature_and_scale(part.stop - part.start))
+            for part, pair in zip(columns, gaussians, strict=True)
         )
-        return Head(blocks, self._log_prior(X), float(self.background))
+        head = Head(blocks, self._log_prior(X), float(self.background))
+        cost = _blocks.cost(moments, self.covariance_type)[0]
+        return _Derived(moments, parameters, gaussians, head, cost)
 
-    def _gaussians(self, X: Array) -> _blocks.Prepared:
-        """Return each block's Gaussians and background; made anew only when they change."""
-        how = self.covariance_type, self.var_smoothing, self._shrinkage()
-        made_from = (*how[:2], self.shrinkage, self.background > 0, namespace(X), device_of(X))
-        moments, derived = self._moments, self._derived  # once: another thread may replace them
-        if derived is not None and derived[0] is moments and derived[1] == made_from:
-            return derived[2]
+    def _gaussians(
+        self, moments: tuple[Moments, ...], parameters: tuple, X: Array
+    ) -> _blocks.Prepared:
+        """Return each block's Gaussians and background: those there are, unless they changed."""
+        derived = self._derived
+        if derived and derived.moments is moments and derived.parameters[0] == parameters:
+            return derived.gaussians
         here = [_moments.like(part, X) for part in moments]
         with one_thread_if_few(_blocks.cost(here, self.covariance_type)[1]):
-            prepared = _blocks.prepare(here, *how, with_background=self.background > 0)
-        self._derived = moments, made_from, prepared
-        return prepared
+            return _blocks.prepare(
+                here,
+                self.covariance_type,
+                self.var_smoothing,
+                self._shrinkage(),
+                with_background=self.background > 0,
+            )
 
     def _shrinkage(self) -> Any:
         return getattr(self, "shrinkage_", None) if self.shrinkage == "auto" else self.shrinkage
@@ -512,3 +561,8 @@ class GaussianDensityClassifier(PosteriorMixin):
                 "only parts with the same classes, number of features and covariance_type can be "
                 f"merged, got {mine} and {theirs}: fit each with partial_fit(classes=...)"
             )
+
+
+def _plain(priors: Any) -> Any:
+    """Return an array of priors as a list."""
+    return to_numpy(priors).tolist() if hasattr(priors, "shape") else priors
