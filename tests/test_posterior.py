@@ -211,6 +211,6 @@ def test_weights_are_keyword_or_third(classifier):
     assert list(inspect.signature(classifier.fit).parameters) == ["X", "y", "sample_weight"]
 
 
-def test_a_subclass_must_give_its_joint_probabilities():
+def test_a_subclass_must_have_a_head():
     with pytest.raises(NotImplementedError):
-        PosteriorMixin()._joint(np.ones((1, 2)), np.ones((1, 2)))
+        PosteriorMixin()._head(np.ones((1, 2)))

@@ -1,12 +1,14 @@
 """DensityClassifier: Bayes' rule on any density model of scikit-learn's kind."""
 
+import math
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
-from sklearn_densconf._array import log_sum_exp, map_rows
+from sklearn_densconf._array import log_sum_exp
 from sklearn_densconf._validation import (
     check_features,
     check_label_rule,
@@ -150,29 +152,15 @@ class DensityClassifier(PosteriorMixin):
             Evidence log Σ_k q(z | k) π_k, in nats.
         """
 
-        def evidence(chunk: np.ndarray, out: np.ndarray) -> np.ndarray:
-            self._write_log_densities(chunk, out)
-            out += self._log_prior()
-            return log_sum_exp(out)[:, 0]
+        X = self._checked(X, "score_samples")
+        head = self._head(X)
+        return self._mapped(head.log_evidence, head, X)
 
-        return map_rows(evidence, len(self.classes_), self._checked(X, "score_samples"))
-
-    def _joint(self, X: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self._write_log_densities(X, out)
-        out /= X.shape[1] if self.temperature == "n_features" else self.temperature
-        nowhere = np.isneginf(out).all(axis=1)
-        out[nowhere] = 0.0  # no evidence: the priors are left
-        out += self._log_prior()
-        return out, np.where(nowhere, -np.inf, 0.0)[:, None]
-
-    def _write_log_densities(self, X: np.ndarray, out: np.ndarray) -> None:
-        X = np.clip(X, -FAR, FAR)
-        for k, model in enumerate(self.estimators_):
-            out[:, k] = model.score_samples(X)
-
-    def _log_prior(self) -> np.ndarray:
+    def _head(self, X: np.ndarray) -> "_Densities":
         with np.errstate(divide="ignore"):  # a prior of 0 is meant
-            return np.log(self.class_prior_)
+            log_prior = np.log(self.class_prior_)
+        temperature = X.shape[1] if self.temperature == "n_features" else self.temperature
+        return _Densities(self.estimators_, float(temperature), log_prior)
 
     def _check_parameters(self) -> None:
         check_scale("temperature", self.temperature)
@@ -189,3 +177,31 @@ class DensityClassifier(PosteriorMixin):
                 ".fit takes none: leave it out, or take a density model that does, such as "
                 "KernelDensity()"
             )
+
+
+@dataclass(frozen=True)
+class _Densities:
+    """The head of any density models: one per class, tempered, and the log-priors."""
+
+    estimators: list[Any]
+    temperature: float
+    log_prior: np.ndarray
+    n_multiplications = math.inf
+
+    def joint(self, X: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self._write_log_densities(X, out)
+        out /= self.temperature
+        nowhere = np.isneginf(out).all(axis=1)
+        out[nowhere] = 0.0  # no evidence: the priors are left
+        out += self.log_prior
+        return out, np.where(nowhere, -np.inf, 0.0)[:, None]
+
+    def log_evidence(self, X: np.ndarray, out: np.ndarray) -> np.ndarray:
+        self._write_log_densities(X, out)
+        out += self.log_prior
+        return log_sum_exp(out)[:, 0]
+
+    def _write_log_densities(self, X: np.ndarray, out: np.ndarray) -> None:
+        X = np.clip(X, -FAR, FAR)
+        for k, model in enumerate(self.estimators):
+            out[:, k] = model.score_samples(X)

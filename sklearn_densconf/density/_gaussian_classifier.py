@@ -16,6 +16,7 @@ from sklearn_densconf._validation import (
     LABEL_RULES,
     check_blocks,
     check_classes,
+    check_features,
     check_label_rule,
     check_labels,
     check_matrix,
@@ -23,6 +24,7 @@ from sklearn_densconf._validation import (
     check_option,
     check_present,
     check_priors,
+    check_same_namespace,
     check_scale,
     check_weight,
     encode_labels,
@@ -42,7 +44,6 @@ class _Derived:
     parameters: tuple[tuple, tuple]
     gaussians: _blocks.Prepared
     head: Head
-    n_multiplications: float
 
 
 class GaussianDensityClassifier(PosteriorMixin):
@@ -307,7 +308,8 @@ class GaussianDensityClassifier(PosteriorMixin):
             Evidence log Σ_k N(z; μ_k, Σ_k) π_k, in nats.
         """
         X = self._checked(X, "score_samples")
-        return self._mapped(self._head(X).log_evidence, X)
+        head = self._head(X)
+        return self._mapped(head.log_evidence, head, X)
 
     def mahalanobis(self, X: Any) -> Array:
         """Compute the squared Mahalanobis distance to each class.
@@ -323,7 +325,8 @@ class GaussianDensityClassifier(PosteriorMixin):
             (z - μ_k)ᵀ Σ_k⁻¹ (z - μ_k); with ``blocks``, the sum over them.
         """
         X = self._checked(X, "mahalanobis")
-        return self._filled(self._head(X).squared_distance, X)
+        head = self._head(X)
+        return self._filled(head.squared_distance, head, X)
 
     def typicality(self, X: Any, y: Any = None) -> Array:
         """Compute the fraction of a class that lies farther out than a sample.
@@ -349,7 +352,7 @@ class GaussianDensityClassifier(PosteriorMixin):
             return as_like(chdtrc(self.n_features_in_, distance), chunk)
 
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        return self._mapped(tail, X, codes)
+        return self._mapped(tail, head, X, codes)
 
     @property
     def class_count_(self) -> Array:
@@ -400,22 +403,11 @@ class GaussianDensityClassifier(PosteriorMixin):
             state = {"blocks": None, **state, "_moments": (state["_moments"],)}
         super().__setstate__(state)
 
-    @property
-    def _learned(self) -> Array:
-        return self._moments[0].mean
-
-    @property
-    def _multiplications(self) -> float:
-        derived = self._derived
-        return math.inf if derived is None else derived.n_multiplications
-
     def _checked(self, X: Any, method: str) -> Array:
-        X = super()._checked(X, method)
-        self._head(X)  # made by one thread, before X is cut into chunks
+        check_is_fitted(self)
+        X = check_features(self, X, reset=False)
+        check_same_namespace(X, self._moments[0].mean, f"{type(self).__name__}.{method}()")
         return X
-
-    def _joint(self, X: Array, out: Array) -> tuple[Array, Array | float]:
-        return self._head(X).joint(X, out)
 
     def _head(self, X: Array) -> Head:
         """Return what is evaluated, where X is, with the parameters as they are now.
@@ -431,17 +423,11 @@ class GaussianDensityClassifier(PosteriorMixin):
 
     def _parameters_now(self, X: Array) -> tuple[tuple, tuple]:
         """Return all that a head depends on beside the moments: what its Gaussians do, the rest."""
-        of_gaussians = (
-            self.covariance_type,
-            self.var_smoothing,
-            self.shrinkage,
-            self.background > 0,
-            namespace(X),
-            device_of(X),
-        )
-        rest = self.temperature, self.covariance_scale, self.background
         # as text, since an array has no single truth and may be changed in place
-        return of_gaussians, (*rest, repr(self.blocks), repr(_plain(self.priors)))
+        texts = repr(self.blocks), repr(_plain(self.priors))
+        rest = self.temperature, self.covariance_scale, self.background, *texts
+        how = self.covariance_type, self.var_smoothing, self.shrinkage, self.background > 0
+        return (*how, namespace(X), device_of(X)), rest
 
     def _derive(
         self, moments: tuple[Moments, ...], parameters: tuple[tuple, tuple], X: Array
@@ -454,9 +440,9 @@ class GaussianDensityClassifier(PosteriorMixin):
             Block(part, *pair, *self._temperature_and_scale(part.stop - part.start))
             for part, pair in zip(columns, gaussians, strict=True)
         )
-        head = Head(blocks, self._log_prior(X), float(self.background))
-        cost = _blocks.cost(moments, self.covariance_type)[0]
-        return _Derived(moments, parameters, gaussians, head, cost)
+        cost = float(_blocks.cost(moments, self.covariance_type)[0])
+        head = Head(blocks, self._log_prior(X), float(self.background), cost)
+        return _Derived(moments, parameters, gaussians, head)
 
     def _gaussians(
         self, moments: tuple[Moments, ...], parameters: tuple, X: Array
@@ -483,7 +469,7 @@ class GaussianDensityClassifier(PosteriorMixin):
         return [float(width if value == "n_features" else value) for value in given]
 
     def _prior(self, count: Array) -> Array:
-        given = check_priors(self.priors, self._n_classes)
+        given = check_priors(self.priors, self.classes_.shape[0])
         return count / namespace(count).sum(count) if given is None else as_like(given, count)
 
     def _log_prior(self, X: Array) -> Array:
@@ -506,7 +492,7 @@ class GaussianDensityClassifier(PosteriorMixin):
             codes,
             weight,
             columns=self._columns(X.shape[1]),
-            n_classes=self._n_classes,
+            n_classes=self.classes_.shape[0],
             covariance_type=self.covariance_type,
         )
 
@@ -525,10 +511,10 @@ class GaussianDensityClassifier(PosteriorMixin):
 
     def _check_shapes(self, d: int) -> None:
         """Check the parameters against the numbers of features and classes, and the memory."""
-        check_priors(self.priors, self._n_classes)
-        check_label_rule(self.predict_from, d, self._n_classes)
+        check_priors(self.priors, self.classes_.shape[0])
+        check_label_rule(self.predict_from, d, self.classes_.shape[0])
         for part in self._columns(d):
-            check_memory(self.covariance_type, part.stop - part.start, self._n_classes)
+            check_memory(self.covariance_type, part.stop - part.start, self.classes_.shape[0])
 
     def _check_measured(self, columns: list[slice]) -> None:
         """Check that the blocks are those whose moments there are."""

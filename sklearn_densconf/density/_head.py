@@ -50,11 +50,14 @@ class Head:
         log π.
     share : float
         Weight ε of the background, in [0, 1).
+    n_multiplications : float
+        About how many one sample takes, in products of matrices.
     """
 
     blocks: tuple[Block, ...]
     log_prior: Array
     share: float
+    n_multiplications: float
 
     def joint(self, X: Array, out: Array) -> tuple[Array, Array | float]:
         """Compute log q(z | k) + log π_k as what classes differ in, and what they share.

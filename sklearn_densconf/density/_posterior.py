@@ -3,9 +3,8 @@
 Imports no estimator of this package.
 """
 
-import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -22,21 +21,43 @@ from sklearn_densconf._array import (
     to_numpy,
 )
 from sklearn_densconf._machine import one_thread_if_few
-from sklearn_densconf._validation import check_features, check_same_namespace, encode_labels
+from sklearn_densconf._validation import check_features, encode_labels
+
+
+class Head(Protocol):
+    """What a fitted classifier evaluates, with its parameters as they are now."""
+
+    @property
+    def n_multiplications(self) -> float:
+        """About how many one sample takes, in products of matrices; infinity if not known."""
+
+    def joint(self, X: Array, out: Array) -> tuple[Array, Array | float]:
+        """Compute two terms whose sum is log p(z | k) + log π_k.
+
+        They are apart because far away the second would drown the first.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), float64
+            A chunk of checked samples; may be overwritten.
+        out : array of shape (n, k), float64
+            Room that may be used for the first term and returned, which spares a copy.
+
+        Returns
+        -------
+        differences : array of shape (n, k)
+            What the classes differ in; it may be overwritten.
+        shared : array of shape (n, 1) or 0.0
+            What they share.
+        """
 
 
 class PosteriorMixin(ClassifierMixin, BaseEstimator):
     """Turns joint log-probabilities of samples and classes into everything else.
 
-    A subclass has ``classes_``, ``predict_from`` ("posterior" or "features") and
-    ``_joint(X, out)``. That gets a chunk of checked samples (n, d), float64, which it may
-    overwrite, and returns two terms whose sum is log p(z | k) + log π_k: what the classes differ
-    in, (n, k), and what they share, (n, 1) or 0.0. They are apart because far away the second
-    would drown the first. ``out``, float64 of shape (n, k), may be used for the first and returned,
-    which spares a copy. ``_learned``, if not None, is a learned array: X must be where it is.
+    A subclass has ``classes_``, ``predict_from`` ("posterior" or "features") and ``_head(X)``,
+    which returns a `Head` for checked samples, where they are. It is asked for once per call.
     """
-
-    _learned: Array = None
 
     def predict(self, X: Any) -> Array:
         """Predict labels.
@@ -124,66 +145,55 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
             If ``y`` has a label that is not in ``classes_``, or another number of samples.
         """
 
+        X = self._checked(X, "confidence")
+        head = self._head(X)
+
         def largest(chunk: Array, out: Array) -> Array:
-            return namespace(out).max(self._posterior(chunk, out), axis=1)
+            return namespace(out).max(_posterior(head, chunk, out), axis=1)
 
         def of_label(chunk: Array, out: Array, codes: Array) -> Array:
-            return pick(self._posterior(chunk, out), codes)
+            return pick(_posterior(head, chunk, out), codes)
 
-        X = self._checked(X, "confidence")
         if y is None and self.predict_from == "posterior":
-            return self._mapped(largest, X)
+            return self._mapped(largest, head, X)
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        return self._mapped(of_label, X, codes)
+        return self._mapped(of_label, head, X, codes)
 
-    def _joint(self, X: Array, out: Array) -> tuple[Array, Array | float]:
+    def _head(self, X: Array) -> Head:
         raise NotImplementedError
 
-    def _posterior(self, X: Array, out: Array) -> Array:
-        joint, shared = self._joint(X, out)
-        _to_posterior(joint, shared)
-        return joint
-
-    @property
-    def _n_classes(self) -> int:
-        return self.classes_.shape[0]
-
-    @property
-    def _multiplications(self) -> float:
-        """About how many one sample takes, in products of matrices."""
-        return math.inf
-
-    def _checked(self, X: Any, method: str) -> Array:
+    def _checked(self, X: Any, method: str) -> Array:  # noqa: ARG002 - named in a subclass's error
         check_is_fitted(self)
-        X = check_features(self, X, reset=False)
-        if self._learned is not None:
-            check_same_namespace(X, self._learned, f"{type(self).__name__}.{method}()")
-        return X
+        return check_features(self, X, reset=False)
 
-    def _mapped(self, function: Callable[..., Array], X: Array, *others: Array) -> Array:
-        with one_thread_if_few(X.shape[0] * self._multiplications):
-            return map_rows(function, self._n_classes, X, *others)
+    def _mapped(self, function: Callable[..., Array], head: Head, X: Array, *others: Any) -> Array:
+        with one_thread_if_few(X.shape[0] * head.n_multiplications):
+            return map_rows(function, self.classes_.shape[0], X, *others)
 
-    def _filled(self, function: Callable[[Array, Array], Array], X: Array) -> Array:
-        with one_thread_if_few(X.shape[0] * self._multiplications):
-            return fill_rows(function, self._n_classes, X)
+    def _filled(self, function: Callable[[Array, Array], Array], head: Head, X: Array) -> Array:
+        with one_thread_if_few(X.shape[0] * head.n_multiplications):
+            return fill_rows(function, self.classes_.shape[0], X)
 
     def _normalised(self, normalise: Callable[[Array, Array | float], None], X: Array) -> Array:
+        head = self._head(X)
+
         def rows(chunk: Array, out: Array) -> Array:
-            joint, shared = self._joint(chunk, out)
+            joint, shared = head.joint(chunk, out)
             normalise(joint, shared)
             return joint
 
-        return self._filled(rows, X)
+        return self._filled(rows, head, X)
 
     def _predicted_codes(self, X: Array) -> Array:
-        def largest(chunk: Array, out: Array) -> Array:
-            joint, _ = self._joint(chunk, out)
-            return namespace(joint).argmax(joint, axis=1)
-
         if self.predict_from == "features":
             return namespace(X).argmax(X, axis=1)
-        return self._mapped(largest, X)
+        head = self._head(X)
+
+        def largest(chunk: Array, out: Array) -> Array:
+            joint, _ = head.joint(chunk, out)
+            return namespace(joint).argmax(joint, axis=1)
+
+        return self._mapped(largest, head, X)
 
     def _codes(self, y: Any, X: Array) -> Array:
         codes = encode_labels(y, self.classes_)
@@ -192,6 +202,12 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
                 f"y must have one label per sample, ({X.shape[0]},), got {codes.shape}"
             )
         return as_like(codes, X)
+
+
+def _posterior(head: Head, X: Array, out: Array) -> Array:
+    joint, shared = head.joint(X, out)
+    _to_posterior(joint, shared)
+    return joint
 
 
 # Each normalises the differences (n, k) in place.

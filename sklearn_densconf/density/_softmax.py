@@ -61,8 +61,17 @@ class SoftmaxClassifier(PosteriorMixin):
         """
         X = check_features(self, X, reset=True)
         self.classes_ = check_labels(y, X)[1]
-        check_one_feature_per_class("softmax", X.shape[1], self._n_classes)
+        check_one_feature_per_class("softmax", X.shape[1], self.classes_.shape[0])
         return self
 
-    def _joint(self, X: Array, _out: Array) -> tuple[Array, float]:
+    def _head(self, _X: Array) -> "_Logits":
+        return _Logits()
+
+
+class _Logits:
+    """The head of softmax: logits are joint log-probabilities as they are."""
+
+    n_multiplications = 0.0
+
+    def joint(self, X: Array, _out: Array) -> tuple[Array, float]:
         return X, 0.0
