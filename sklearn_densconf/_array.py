@@ -18,7 +18,7 @@ CHUNK_BYTES = 2**24  # of temporaries a chunk: small enough for the 64 MB promis
 
 
 def namespace(array: Array) -> Any:
-    """Give the module whose functions work on an array: numpy unless dispatch is switched on."""
+    """Return the module whose functions work on an array: numpy unless dispatch is switched on."""
     if not get_config()["array_api_dispatch"] or isinstance(array, np.ndarray):
         return np
     compat = import_optional("array_api_compat", "array_api_dispatch=True")
@@ -26,7 +26,7 @@ def namespace(array: Array) -> Any:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """Give an array of any library and device, or a list, as numpy."""
+    """Convert an array of any library and device, or a list, to numpy."""
     if hasattr(array, "cpu"):
         array = array.cpu()
     elif hasattr(array, "__dlpack__") and not isinstance(array, np.ndarray):
@@ -35,7 +35,7 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 def device_of(array: Array) -> Any:
-    """Give the device an array is on, as its library names it."""
+    """Return the device an array is on, as its library names it."""
     return "cpu" if namespace(array) is np else array.device
 
 
@@ -50,7 +50,7 @@ def as_like(values: Any, like: Array, dtype: Any = None) -> Array:
 
 
 def float64(array: Array) -> Array:
-    """Give a float64 array: what every sum here is made in. No copy if it is one already."""
+    """Convert an array to float64, in which every sum here is made; no copy if it is that."""
     xp = namespace(array)
     return xp.astype(array, xp.float64, copy=False)
 
@@ -63,7 +63,7 @@ def chunks(n_rows: int, row_bytes: int, chunk_bytes: int) -> Iterator[slice]:
 
 
 def log_sum_exp(values: Array) -> Array:
-    """Give log Σ_k exp(values_k) for each row, (n, 1); rows of -inf give -inf."""
+    """Compute log Σ_k exp(values_k) for each row, (n, 1); rows of -inf give -inf."""
     xp = namespace(values)
     peak = xp.max(values, axis=1, keepdims=True)  # (n, 1)
     peak = xp.where(xp.isfinite(peak), peak, xp.zeros_like(peak))
@@ -72,7 +72,7 @@ def log_sum_exp(values: Array) -> Array:
 
 
 def pick(values: Array, codes: Array) -> Array:
-    """Give values[i, codes[i]], (n,)."""
+    """Return values[i, codes[i]], (n,)."""
     return namespace(values).take_along_axis(values, codes[:, None], axis=1)[:, 0]
 
 

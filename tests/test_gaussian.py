@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
 
+from sklearn_densconf import GaussianDensityClassifier
 from sklearn_densconf.density._covariance_types import (
     COVARIANCE_TYPES,
     derive,
@@ -167,6 +168,20 @@ def test_ledoit_wolf_takes_a_weight_for_so_many_copies():
     for of_type in ("tied", "full"):
         weighed = _ledoit_wolf(of_type, X, codes, copies.astype(float))
         np.testing.assert_allclose(weighed, _ledoit_wolf(of_type, X[repeated], codes[repeated]))
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1.0, 50.0])
+def test_a_class_of_two_takes_the_shrinkage_of_all(apart):
+    """Two rows lie at equal distances from their mean: their own estimated error is 0."""
+    rng = np.random.default_rng(0)
+    two = 7 + apart * rng.normal(size=(2, 5))
+    X, codes = np.r_[rng.normal(size=(100, 5)), two], np.r_[np.zeros(100, int), [1, 1]]
+    each, pooled = (_ledoit_wolf(of_type, X, codes, n_classes=2) for of_type in ("full", "tied"))
+    np.testing.assert_allclose(each, [ledoit_wolf_shrinkage(X[:100]), pooled])
+    model = GaussianDensityClassifier("full", shrinkage="auto", temperature=1.0).fit(X, codes)
+    beside = two[:1] + 0.01 * apart
+    assert model.predict_proba(beside)[0, 1] > 0.9
+    assert model.score_samples(beside)[0] > -100
 
 
 def test_ledoit_wolf_of_one_feature_or_one_sample_is_defined():

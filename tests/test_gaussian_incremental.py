@@ -1,7 +1,9 @@
 """partial_fit, merge and fit_batches: the same as fit on everything at once."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.datasets import load_iris
 
 from sklearn_densconf import GaussianDensityClassifier
 
@@ -125,7 +127,7 @@ def test_merge_leaves_the_other_as_it_was():
 def test_wrong_merges_are_refused():
     X, y, _ = _sample()
     density = GaussianDensityClassifier().fit(X, y)
-    message = "only parts with the same classes, number of features and covariance_type"
+    message = "only parts with the same classes, number of features, covariance_type and"
     for other in (
         GaussianDensityClassifier().fit(X[:, :2], y),
         GaussianDensityClassifier().fit(X[y != "a"], y[y != "a"]),
@@ -185,3 +187,22 @@ def test_a_failed_fit_leaves_the_classifier_unfitted_and_a_failed_batch_leaves_i
         density.fit(X, y, (y == "a").astype(float))
     with pytest.raises(ValueError, match="not fitted"):
         density.predict(X)
+
+
+def test_parts_with_columns_in_another_order_are_not_merged():
+    X, y = load_iris(return_X_y=True)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    first = GaussianDensityClassifier().partial_fit(frame[::2], y[::2], [0, 1, 2])
+    other = GaussianDensityClassifier().partial_fit(frame[list("dcba")][1::2], y[1::2], [0, 1, 2])
+    nameless = GaussianDensityClassifier().partial_fit(X[1::2], y[1::2], [0, 1, 2])
+    for part in (other, nameless):
+        with pytest.raises(
+            ValueError, match=r"feature names can be merged.*\['a', 'b', 'c', 'd'\]"
+        ):
+            first.merge(part)
+    with pytest.raises(ValueError, match="feature names should match"):
+        first.partial_fit(frame[list("dcba")], y)
+    same = GaussianDensityClassifier().partial_fit(frame[1::2], y[1::2], [0, 1, 2])
+    np.testing.assert_allclose(
+        first.merge(same).means_, GaussianDensityClassifier().fit(frame, y).means_
+    )

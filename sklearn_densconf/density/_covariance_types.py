@@ -58,53 +58,25 @@ def _cost_of_diagonal(d: int, k: int) -> tuple[int, int]:
     return 2 * d * k, 2 * d * k
 
 
+# fmt: off
 COVARIANCE_TYPES = {
     "diag": CovarianceType(
-        DIAGONAL,
-        "diag",
-        True,
-        _diagonal.derive_diag,
-        _diagonal.prepare_diag,
-        _diagonal.add_diag,
-        _cost_of_diagonal,
-    ),
+        DIAGONAL, "diag", True, _diagonal.derive_diag, _diagonal.prepare_diag,
+        _diagonal.add_diag, _cost_of_diagonal),
     "spherical": CovarianceType(
-        DIAGONAL,
-        "diag",
-        True,
-        _diagonal.derive_spherical,
-        _diagonal.prepare_spherical,
-        _diagonal.add_spherical,
-        _cost_of_diagonal,
-    ),
+        DIAGONAL, "diag", True, _diagonal.derive_spherical, _diagonal.prepare_spherical,
+        _diagonal.add_spherical, _cost_of_diagonal),
     "tied_diag": CovarianceType(
-        DIAGONAL,
-        "diag",
-        False,
-        _diagonal.derive_tied_diag,
-        _diagonal.prepare_tied_diag,
-        _diagonal.add_tied_diag,
-        _cost_of_diagonal,
-    ),
+        DIAGONAL, "diag", False, _diagonal.derive_tied_diag, _diagonal.prepare_tied_diag,
+        _diagonal.add_tied_diag, _cost_of_diagonal),
     "tied": CovarianceType(
-        MATRIX,
-        "tied",
-        False,
-        _matrix.derive_tied,
-        _matrix.prepare_tied,
-        _matrix.add_tied,
-        lambda d, k: (d * (d + k), d**3),
-    ),
+        MATRIX, "tied", False, _matrix.derive_tied, _matrix.prepare_tied,
+        _matrix.add_tied, lambda d, k: (d * (d + k), d**3)),
     "full": CovarianceType(
-        MATRIX,
-        "full",
-        True,
-        _matrix.derive_full,
-        _matrix.prepare_full,
-        _matrix.add_full,
-        lambda d, k: (d * d * k, d**3 * k),
-    ),
+        MATRIX, "full", True, _matrix.derive_full, _matrix.prepare_full,
+        _matrix.add_full, lambda d, k: (d * d * k, d**3 * k)),
 }
+# fmt: on
 
 
 def derive(moments: Moments, covariance_type: str, smoothing: float, shrinkage: Any) -> Array:
@@ -234,7 +206,7 @@ def _shrunk(covariance: Array, shrinkage: Any, family: Family) -> Array:
 
 
 def _fill_absent(covariance: Array, count: Array, row: CovarianceType) -> Array:
-    """Give a class without samples a covariance of 1: any will do, its prior is 0."""
+    """Set the covariance of a class without samples to 1: any will do, as its prior is 0."""
     xp = namespace(covariance)
     if not row.per_class or bool(xp.all(count > 0)):
         return covariance

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.neighbors import KernelDensity
 from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_densconf._array import log_sum_exp
@@ -37,7 +38,9 @@ class DensityClassifier(PosteriorMixin):
     ----------
     estimator : object
         A density model with ``fit(X)`` and ``score_samples(X)`` (log-densities, in nats), such as
-        :class:`sklearn.mixture.GaussianMixture` or :class:`sklearn.neighbors.KernelDensity`.
+        :class:`sklearn.mixture.GaussianMixture` or :class:`sklearn.neighbors.KernelDensity`. Of
+        the latter, ``leaf_size`` is raised to the number of samples: scikit-learn's tree loses
+        tails far from the data (by hundreds of nats), its leaves do not.
     temperature : "n_features" or float, default="n_features"
         Root T, above 0; "n_features" takes the d-th root of the densities, 1.0 is plain Bayes.
     priors : None, "uniform" or array of shape (n_classes,), default=None
@@ -113,7 +116,8 @@ class DensityClassifier(PosteriorMixin):
         ValueError
             If a parameter is out of its range; a value of X is not finite (the sample is named);
             a class has no weight; ``predict_from="features"`` and the numbers of features and
-            classes differ.
+            classes differ; the density model refuses the samples of a class (a note of the error
+            names the class).
         TypeError
             If the density model lacks ``fit`` or ``score_samples``, or weights differ that its
             ``fit`` does not take.
@@ -128,14 +132,14 @@ class DensityClassifier(PosteriorMixin):
         check_present(self.classes_, self.class_count_)
         priors = check_priors(self.priors, len(self.classes_))
         self.class_prior_ = self.class_count_ / weight.sum() if priors is None else priors
-        members = [(codes == k) & (weight > 0) for k in range(len(self.classes_))]
-        if (weight == weight.max())[weight > 0].all():
-            self.estimators_ = [clone(self.estimator).fit(X[own]) for own in members]
-        else:
+        is_equal = (weight == weight.max())[weight > 0].all()
+        if not is_equal:
             self._check_takes_weights()
-            self.estimators_ = [
-                clone(self.estimator).fit(X[own], sample_weight=weight[own]) for own in members
-            ]
+        self.estimators_ = []
+        for k, label in enumerate(self.classes_):
+            members = (codes == k) & (weight > 0)
+            options = {} if is_equal else {"sample_weight": weight[members]}
+            self.estimators_.append(_fitted(self.estimator, label, X[members], **options))
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -160,7 +164,7 @@ class DensityClassifier(PosteriorMixin):
         with np.errstate(divide="ignore"):  # a prior of 0 is meant
             log_prior = np.log(self.class_prior_)
         temperature = X.shape[1] if self.temperature == "n_features" else self.temperature
-        return _Densities(self.estimators_, float(temperature), log_prior)
+        return _Densities(self.classes_, self.estimators_, float(temperature), log_prior)
 
     def _check_parameters(self) -> None:
         check_scale("temperature", self.temperature)
@@ -183,6 +187,7 @@ class DensityClassifier(PosteriorMixin):
 class _Densities:
     """The head of any density models: one per class, tempered, and the log-priors."""
 
+    classes: np.ndarray
     estimators: list[Any]
     temperature: float
     log_prior: np.ndarray
@@ -203,5 +208,33 @@ class _Densities:
 
     def _write_log_densities(self, X: np.ndarray, out: np.ndarray) -> None:
         X = np.clip(X, -FAR, FAR)
-        for k, model in enumerate(self.estimators):
-            out[:, k] = model.score_samples(X)
+        for k, (label, model) in enumerate(zip(self.classes, self.estimators, strict=True)):
+            log_density = np.asarray(model.score_samples(X))
+            _check_log_density(log_density, len(X), label, model)
+            out[:, k] = log_density
+
+
+def _fitted(estimator: Any, label: Any, X: np.ndarray, **options: Any) -> Any:
+    """Fit a clone to the samples of one class; an error says which class it was."""
+    model = clone(estimator)
+    if isinstance(model, KernelDensity):
+        # In one leaf, sums are exact: with more, scikit-learn's tree drops tails far from the data.
+        model.set_params(leaf_size=max(model.leaf_size, len(X)))
+    try:
+        return model.fit(X, **options)
+    except Exception as error:
+        name = type(estimator).__name__
+        error.add_note(f"{name} was fitted to class {label!r}, which has {len(X)} samples")
+        raise
+
+
+def _check_log_density(values: np.ndarray, n_samples: int, label: Any, model: Any) -> None:
+    """Check what a density model computed: one number per sample, below infinity."""
+    if values.shape == (n_samples,) and (values < np.inf).all():
+        return
+    got = f"shape {values.shape}" if values.shape != (n_samples,) else "NaN or infinity"
+    raise ValueError(
+        f"score_samples of {model!r}, fitted to class {label!r}, must return one log-density per "
+        f"sample, ({n_samples},), below infinity, got {got}: take another density model, or other "
+        "parameters of this one"
+    )

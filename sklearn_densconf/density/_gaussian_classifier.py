@@ -73,7 +73,9 @@ class GaussianDensityClassifier(PosteriorMixin):
         then choose the class.
     shrinkage : None, "auto" or float in [0, 1], default=None
         For "tied" and "full": weight of the mean variance times identity. "auto" is Ledoit and
-        Wolf's, which needs all samples at once: not for ``partial_fit`` or ``merge``.
+        Wolf's, which needs all samples at once: not for ``partial_fit`` or ``merge``. It depends on
+        the scale of the features: standardise them first. A class of "full" for which it comes out
+        as 0, as for any two samples, takes that of all classes together.
     var_smoothing : float, default=1e-9
         Fraction of the largest variance of a feature that is added to all variances; at least 0.
     priors : None, "uniform" or array of shape (n_classes,), default=None
@@ -280,8 +282,7 @@ class GaussianDensityClassifier(PosteriorMixin):
         Raises
         ------
         ValueError
-            If classes, number of features or ``covariance_type`` differ, or
-            ``shrinkage="auto"``.
+            If classes, features or ``covariance_type`` differ, or ``shrinkage="auto"``.
         """
         check_is_fitted(self)
         check_is_fitted(other)
@@ -539,13 +540,15 @@ class GaussianDensityClassifier(PosteriorMixin):
                 to_numpy(part.classes_).tolist(),
                 [moments.mean.shape[1] for moments in part._moments],
                 part.covariance_type,
+                np.asarray(getattr(part, "feature_names_in_", [])).tolist(),
             )
             for part in (self, other)
         )
         if mine != theirs:
             raise ValueError(
-                "only parts with the same classes, number of features and covariance_type can be "
-                f"merged, got {mine} and {theirs}: fit each with partial_fit(classes=...)"
+                "only parts with the same classes, number of features, covariance_type and feature "
+                f"names can be merged, got {mine} and {theirs}: fit each with "
+                "partial_fit(classes=...), on the same columns in the same order"
             )
 
 

@@ -14,6 +14,7 @@ from sklearn_densconf.density._moments import Moments, at_least_one, grand_mean
 # So many rows of a triangle are one block: LAPACK inverts it in one thread. The rest is left to
 # numpy's products, since scipy's BLAS has threads of its own, which wait milliseconds for numpy's.
 BLOCK = 128
+SMALLEST_SHRINKAGE = 1e-9  # less is rounding of an estimate that is 0
 
 
 def derive_tied(moments: Moments) -> Array:
@@ -96,7 +97,7 @@ def ledoit_wolf(X: Array, codes: Array, weight: Array, moments: Moments) -> Arra
 
     As scikit-learn's, but with weights: a weight of 2 is two copies. With S the covariance of n
     samples x about their mean, and m the mean of its diagonal, it is the smaller of 1 and
-    (Σ ‖x‖⁴ / n - ‖S‖²) / n over ‖S - m I‖².
+    (Σ ‖x‖⁴ / n - ‖S‖²) / n over ‖S - m I‖². A class for which it is 0 takes that of all classes.
 
     References
     ----------
@@ -105,17 +106,25 @@ def ledoit_wolf(X: Array, codes: Array, weight: Array, moments: Moments) -> Arra
     """
     xp, count = namespace(moments.mean), moments.count
     fourth = _fourth_moments(X, codes, weight, moments)
-    covariance = derive_full(moments) if moments.kind == "full" else derive_tied(moments)
+    total, all_fourth = xp.sum(count), xp.sum(fourth)
     if moments.kind == "tied":
-        count, fourth = xp.sum(count), xp.sum(fourth)
+        return _shrinkage(derive_tied(moments), total, all_fourth)
+    each = _shrinkage(derive_full(moments), count, fourth)
+    pooled = _shrinkage(xp.sum(moments.scatter, axis=0) / total, total, all_fourth)
+    # Two samples lie at equal distances from their mean: the estimated error is 0 whatever it is.
+    return xp.where(each > SMALLEST_SHRINKAGE, each, pooled)
+
+
+def _shrinkage(covariance: Array, count: Array, fourth: Array) -> Array:
+    """Compute the shrinkage from covariances, numbers of samples and sums of ‖x - μ‖⁴."""
+    xp = namespace(covariance)
     squares = xp.sum(covariance**2, axis=(-2, -1))
     level = xp.mean(variances(covariance), axis=-1)
-    scatter = squares - moments.mean.shape[1] * level**2  # ‖S - m I‖²
+    scatter = squares - covariance.shape[-1] * level**2  # ‖S - m I‖²
     error = (fourth / count - squares) / count
     whole = error >= scatter  # as for one feature, or one sample, where both are 0
-    return xp.where(
-        whole, xp.ones_like(error), error / xp.where(whole, xp.ones_like(error), scatter)
-    )
+    ratio = error / xp.where(whole, xp.ones_like(error), scatter)
+    return xp.where(whole, xp.ones_like(error), xp.clip(ratio, 0.0, 1.0))
 
 
 def _fourth_moments(X: Array, codes: Array, weight: Array, moments: Moments) -> Array:
