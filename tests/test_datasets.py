@@ -18,20 +18,6 @@ from sklearn_densconf.datasets import load_image_folder, load_imagenet, load_mni
 WNIDS = ["n01440764", "n01443537", "n02086240", "n15075141"]  # classes 0, 1, 155 and 999
 
 
-@pytest.fixture
-def make_tree(tmp_path):
-    """Make empty files at the given paths below a folder, and give the folder."""
-
-    def make(*names):
-        for name in names:
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        return tmp_path
-
-    return make
-
-
 def idx_bytes(values, code):
     header = bytes([0, 0, code, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
     return header + values.astype(values.dtype.newbyteorder(">")).tobytes()

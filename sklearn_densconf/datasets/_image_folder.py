@@ -1,7 +1,8 @@
 """Trees of pictures with one folder per class, read lazily: as paths, nothing decoded."""
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def load_image_folder(folder: str | PathLike[str], *, min_pictures: int = 2) -> 
     Nothing is opened, so a million pictures cost their paths; a
     :class:`~sklearn_densconf.FeatureExtractor` decodes them batch by batch. Classes and paths are
     sorted: the same tree gives the same lists everywhere. Hidden files and folders, and files whose
-    suffix is not that of a picture, are skipped.
+    suffix is not that of a picture, are skipped. Links are followed, but each folder is read once
+    per class, and never one that holds the tree; broken links are left out with a warning.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def load_image_folder(folder: str | PathLike[str], *, min_pictures: int = 2) -> 
         raise FileNotFoundError(f"{folder} is not a folder: pass one with a folder for each class")
     classes = _list_folders(folder)
     return _gather(
-        folder, classes, [_list_pictures(folder / name) for name in classes], min_pictures
+        folder, classes, [_list_pictures(folder / name, folder) for name in classes], min_pictures
     )
 
 
@@ -103,14 +105,52 @@ def _list_folders(folder: Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _list_pictures(folder: Path) -> list[str]:
-    """Return the pictures in a folder and those below it, sorted."""
-    found: list[str] = []
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [os.path.join(root, name) for name in files if _is_picture(name)]
+def _list_pictures(folder: Path, tree: Path) -> list[str]:
+    """Return the pictures in a folder and those below it, sorted.
+
+    Links are followed, but no folder is read twice, and none that holds the tree: through a link
+    to it, the pictures of all classes would be listed in one.
+    """
+    whole = tree.resolve()
+    seen = {_number_of(path) for path in (whole, *whole.parents)}
+    waiting, found, others = [os.fspath(folder)], [], []
+    while waiting:
+        path = waiting.pop()
+        if (number := _number_of(path)) in seen:
+            continue
+        seen.add(number)
+        with os.scandir(path) as entries:
+            visible = sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
+        waiting += [entry.path for entry in reversed(visible) if _is_there(entry.is_dir)]
+        pictures = [entry for entry in visible if _is_picture(entry.name)]
+        found += [entry.path for entry in pictures if _is_there(entry.is_file)]
+        others += [entry.path for entry in pictures if not _is_there(entry.is_file)]
+    _warn_of(folder, [path for path in others if not os.path.isdir(path)])
     return sorted(found)
 
 
+def _number_of(path: str | PathLike[str]) -> tuple[int, int]:
+    """Return what is the same for all names of a folder."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _is_there(check: Callable[[], bool]) -> bool:
+    try:
+        return check()
+    except OSError:  # a link to itself
+        return False
+
+
+def _warn_of(folder: Path, others: list[str]) -> None:
+    if others:
+        warnings.warn(
+            f"{folder} has {len(others)} names of pictures that are no files, but broken links, "
+            f"pipes or devices, such as {others[0]}: they are left out",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def _is_picture(name: str) -> bool:
-    return name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(_SUFFIXES)

@@ -1,20 +1,22 @@
 """ImageNet as its owners unpack it, and subsets of it in the same layout."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cache
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 from sklearn.utils import Bunch
 
 from sklearn_densconf.datasets._image_folder import _gather, _list_folders, _list_pictures
+from sklearn_densconf.datasets._matlab import read_struct
 
 _SPLITS = ("train", "val")
-_GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+_GROUND_TRUTH, _META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
+_N_CLASSES = 1000
+_FETCH = "unpack it again from ILSVRC2012_devkit_t12.tar.gz"
 
 
 def load_imagenet(folder: str | PathLike[str], *, split: str = "val") -> Bunch:
@@ -52,8 +54,8 @@ def load_imagenet(folder: str | PathLike[str], *, split: str = "val") -> Bunch:
         If there is no such split, or flat pictures come without the development kit.
     ValueError
         If ``split`` is unknown, there are no pictures, a folder is not named by a WordNet id of
-        ILSVRC2012, a flat picture has no entry in the ground truth, or a class has fewer than 2
-        pictures.
+        ILSVRC2012, a flat picture has no entry in the ground truth, a file of the development kit
+        is damaged, or a class has fewer than 2 pictures.
 
     References
     ----------
@@ -113,8 +115,10 @@ def _list_split(collection: Path, split: str) -> dict[str, list[str]]:
             f"{unknown[:5]}; for other classes use load_image_folder"
         )
     if wnids:
-        return {wnid: _list_pictures(collection / split / wnid) for wnid in wnids}
-    return _sort_flat(collection, _list_pictures(collection / split))
+        return {
+            wnid: _list_pictures(collection / split / wnid, collection / split) for wnid in wnids
+        }
+    return _sort_flat(collection, _list_pictures(collection / split, collection))
 
 
 def _sort_flat(collection: Path, pictures: list[str]) -> dict[str, list[str]]:
@@ -134,9 +138,40 @@ def _sort_flat(collection: Path, pictures: list[str]) -> dict[str, list[str]]:
 
 def _read_ground_truth(collection: Path) -> list[str]:
     """Return the WordNet id of each validation picture, from the development kit."""
-    synsets = loadmat(_find_devkit(collection, "meta.mat"), squeeze_me=True)["synsets"]
-    wnid_of = {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in np.atleast_1d(synsets)}
-    return [wnid_of[int(n)] for n in _find_devkit(collection, _GROUND_TRUTH).read_text().split()]
+    wnid_of = _read_synsets(_find_devkit(collection, _META))
+    path = _find_devkit(collection, _GROUND_TRUTH)
+    entries = path.read_bytes().split()
+    if unknown := [entry for entry in entries if not entry.isdigit() or int(entry) not in wnid_of]:
+        raise ValueError(
+            f"{path} is damaged: {unknown[0][:20]!r} is not the number of a class; {_FETCH}"
+        )
+    numbers = [int(entry) for entry in entries]
+    counts = set(Counter(numbers).values())
+    if len(wnid_of) == _N_CLASSES and (len(numbers) != 50 * _N_CLASSES or counts != {50}):
+        raise ValueError(
+            f"{path} is damaged: it has {len(numbers)} entries, {sorted(counts)[:3]} per class, "
+            f"instead of 50 for each of {_N_CLASSES} classes; {_FETCH}"
+        )
+    return [wnid_of[number] for number in numbers]
+
+
+def _read_synsets(path: Path) -> dict[int, str]:
+    """Return the WordNet id of each number of a class; inner nodes have numbers above 1000.
+
+    The kit's own checksum is published for its archive only. Numbers and ids that are all known,
+    and each there once, are a permutation: no single damaged byte gives another one.
+    """
+    try:
+        synsets = read_struct(path.read_bytes(), "synsets")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); {_FETCH}") from error
+    pairs = [(synset.get("ILSVRC2012_ID", 0), synset.get("WNID", "")) for synset in synsets]
+    leaves = [(number, wnid) for number, wnid in pairs if number in range(1, _N_CLASSES + 1)]
+    wnid_of = {int(number): wnid for number, wnid in leaves}
+    wnids = set(wnid_of.values())
+    if len(wnids) < len(leaves) or wnids - set(_wnids().tolist()):
+        raise ValueError(f"{path} is damaged: its classes are not those of ILSVRC2012; {_FETCH}")
+    return wnid_of
 
 
 def _find_devkit(collection: Path, name: str) -> Path:

@@ -7,10 +7,12 @@ import zlib
 from math import prod
 from os import PathLike
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_LARGEST = 60_000 * 28 * 28  # bytes of MNIST's own training pictures
 _PREFIXES = {"test": "t10k", "train": "train"}
 _MD5 = {  # of the files as published, and of the same files unpacked
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
@@ -24,38 +26,43 @@ _MD5 = {  # of the files as published, and of the same files unpacked
 }
 
 
-def read_idx(path: str | PathLike[str]) -> np.ndarray:
+def read_idx(path: str | PathLike[str], *, max_bytes: int | None = 2**30) -> np.ndarray:
     """Read one IDX file, gzipped or not: the format of MNIST, Fashion-MNIST, KMNIST and EMNIST.
 
-    Parameters
-    ----------
-    path : str or path-like
-        File to read; its content, not its name, decides whether it is gzipped.
+        Parameters
+        ----------
+        path : str or path-like
+            File to read; its content, not its name, decides whether it is gzipped.
+        max_bytes : int or None, default=2**30
+            Most bytes of values that a gzipped file may unpack to, so that a small file cannot fill
+            the memory; None is no limit. The largest file of EMNIST unpacks to 547 million bytes.
 
-    Returns
-    -------
-    ndarray
-        Values with the shape and the number type that the file states, in native byte order.
+        Returns
+        -------
+        ndarray
+            Values with the shape and the number type that the file states, in native byte order.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is not in IDX format, cut short or damaged.
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is not in IDX format, cut short or damaged, or unpacks to more than
+            ``max_bytes``.
 
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from sklearn_densconf.datasets import read_idx
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "labels-idx1-ubyte")  # uint8 (0x08), one axis, three values
-    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
-    ...     read_idx(path)
-    array([7, 2, 1], dtype=uint8)
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+    from typing import IO, cast
+        >>> from sklearn_densconf.datasets import read_idx
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "labels-idx1-ubyte")  # uint8 (0x08), one axis, three values
+        ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+        ...     read_idx(path)
+        array([7, 2, 1], dtype=uint8)
     """
-    return _parse_idx(Path(path).read_bytes(), path)
+    return _read(Path(path), np.inf if max_bytes is None else max_bytes)
 
 
 def load_mnist(
@@ -117,9 +124,8 @@ def _read_original(folder: Path, name: str) -> np.ndarray:
             f"{folder} has neither {name}.gz nor {name}: pass the folder of the four original "
             f"MNIST files, or use sklearn.datasets.fetch_openml('mnist_784')"
         )
-    content = found[0].read_bytes()
-    values = _parse_idx(content, found[0])  # before the sum, which cannot say what is wrong
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    values = _read(found[0], _LARGEST)  # before the sum, which cannot say what is wrong
+    md5 = hashlib.md5(found[0].read_bytes(), usedforsecurity=False).hexdigest()
     if md5 != _MD5[found[0].name]:
         raise ValueError(
             f"{found[0]} has md5 {md5} instead of {_MD5[found[0].name]}: it is not the original "
@@ -128,32 +134,43 @@ def _read_original(folder: Path, name: str) -> np.ndarray:
     return values
 
 
-def _parse_idx(content: bytes, path: str | PathLike[str]) -> np.ndarray:
+def _parse_idx(file: IO[bytes], path: str | PathLike[str], max_bytes: float) -> np.ndarray:
     """Parse two zeros, a number type, the number of axes, big-endian uint32 sizes, the values."""
-    content = _unpack(content, path)
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _DTYPES:
         raise ValueError(
-            f"{path} is not an IDX file, it starts with {content[:4]!r}: pass a file such as "
+            f"{path} is not an IDX file, it starts with {start!r}: pass a file such as "
             f"train-images-idx3-ubyte.gz"
         )
-    dtype, n_axes = np.dtype(_DTYPES[content[2]]), content[3]
-    start = 4 + 4 * n_axes
-    shape = struct.unpack(f">{n_axes}I", content[4:start].ljust(4 * n_axes, b"\0"))
-    expected = start + prod(shape) * dtype.itemsize
-    if len(content) < start or len(content) != expected:
+    dtype, n_axes = np.dtype(_DTYPES[start[2]]), start[3]
+    sizes = file.read(4 * n_axes)
+    shape = struct.unpack(f">{n_axes}I", sizes.ljust(4 * n_axes, b"\0"))
+    n_bytes = prod(shape) * dtype.itemsize
+    if n_bytes > max_bytes:
         raise ValueError(
-            f"{path} is cut short or damaged: {len(content)} bytes unpacked, its header says "
-            f"{expected}; fetch it again"
+            f"{path} states {n_bytes} bytes of values, more than max_bytes={max_bytes}: raise "
+            f"max_bytes if you trust the file"
         )
-    return (
-        np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
-    )
+    values = file.read(n_bytes + 1)  # one more: what follows, and the checksum of a gzipped file
+    if len(sizes) < 4 * n_axes or len(values) != n_bytes:
+        begin = 4 + len(sizes)
+        more = "more than " if len(values) > n_bytes else ""
+        raise ValueError(
+            f"{path} is cut short or damaged: {more}{begin + min(len(values), n_bytes)} bytes "
+            f"unpacked, its header says {4 + 4 * n_axes + n_bytes}; fetch it again"
+        )
+    return np.frombuffer(values, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def _unpack(content: bytes, path: str | PathLike[str]) -> bytes:
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{path} is cut short or damaged ({error}); fetch it again") from error
+def _read(path: Path, max_bytes: float) -> np.ndarray:
+    """Read a file without unpacking more of it than its header states."""
+    with path.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not is_packed:
+            return _parse_idx(file, path, path.stat().st_size)
+        try:
+            with gzip.open(file) as unpacked:
+                return _parse_idx(cast("IO[bytes]", unpacked), path, max_bytes)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path} is cut short or damaged ({error}); fetch it again") from error
