@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,8 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before scipy: else the array AP
 import matplotlib as mpl
 import pytest
 import torch
+
+from sklearn_densconf.features import FrozenBackbone
 
 mpl.use("Agg")
 _KEPT_ALIVE = []
@@ -29,6 +32,22 @@ def _repair_torchvision() -> None:
 
 
 _repair_torchvision()
+
+
+@pytest.fixture
+def frozen_unchanged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Assert that nothing wrote to the networks that were held during the test."""
+    made: list[tuple[FrozenBackbone, list[bytes]]] = []
+    begin = FrozenBackbone._begin
+
+    def noted(frozen: FrozenBackbone) -> None:
+        begin(frozen)
+        made.append((frozen, [array.tobytes() for array in frozen._arrays]))
+
+    monkeypatch.setattr(FrozenBackbone, "_begin", noted)
+    yield
+    for frozen, content in made:
+        assert [array.tobytes() for array in frozen._arrays] == content
 
 
 def _data_folder() -> Path | None:

@@ -32,7 +32,10 @@ class Convolutional(nn.Module):
 
 
 class Logging(nn.Module):
-    """A linear layer that writes a line a batch to a file: process, rows, threads of torch."""
+    """A linear layer that writes a line a batch to a file: process, rows, threads of torch.
+
+    The batch in which `fit` looks whether samples depend on each other counts as no rows.
+    """
 
     def __init__(self, log, n_in=64, n_out=10, seed=0):
         super().__init__()
@@ -42,8 +45,10 @@ class Logging(nn.Module):
             self.linear = nn.Linear(n_in, n_out)
 
     def forward(self, X):
+        is_looked_at = len(X) == 3 and torch.equal(X[0], 1 - 4 * X[1])
+        rows = 0 if is_looked_at else len(X)
         with open(self.log, "a") as file:
-            file.write(f"{os.getpid()} {len(X)} {torch.get_num_threads()}\n")
+            file.write(f"{os.getpid()} {rows} {torch.get_num_threads()}\n")
         return self.linear(X.flatten(1))
 
 

@@ -268,10 +268,6 @@ def test_several_threads_may_ask_for_the_first_replica():
     assert len({replica.head.weight.data_ptr() for replica in replicas}) == 1
 
 
-def _weight_norm():
-    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
-
-
 class _Uncopyable(nn.Module):
     def __deepcopy__(self, memo):
         raise RuntimeError("not me")
@@ -281,7 +277,6 @@ class _Uncopyable(nn.Module):
     ("build", "message"),
     [
         (lambda: 3, "a network must be a torch.nn.Module, got int"),
-        (_weight_norm, r"layer '0' of .* is parametrized .*remove_parametrizations on it first"),
         (lambda: nn.LazyLinear(2), "lazy layer without weights: run one batch through it"),
         (lambda: nn.Linear(2, 2, device="meta"), "torch.float32 .* on meta; only dense tensors"),
         (_Uncopyable, r"_Uncopyable cannot be copied \(not me\). Pass a string 'package"),

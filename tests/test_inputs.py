@@ -320,7 +320,7 @@ def test_digests_tell_content_type_shape_and_order_of_axes():
         Rows(last, None),
         Rows(first, None),
         Rows(last.reshape(1, -1), None),
-        Rows(last.astype(np.int8), None),
+        Rows(last.reshape(1, -1).astype(np.int8), None),
         Rows(last + np.uint8(1), None),
         Rows(torch.zeros(1, 2, dtype=torch.bfloat16), None),
     ]
@@ -369,3 +369,37 @@ def _unreadable(picture):
     if np.array_equal(np.asarray(picture), GREY[1]):
         raise RuntimeError("no disk")
     return Plain(None)(picture)
+
+
+def test_a_table_of_uint8_is_no_picture():
+    table = RNG.integers(0, 256, (5, 6), np.uint8)
+    network = nn.Linear(6, 2)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(table).float()).numpy()
+    extractor = FeatureExtractor(network).fit(table)
+    for same in (table, table.astype(np.int64), table.astype(np.float64), torch.from_numpy(table)):
+        np.testing.assert_allclose(extractor.transform(same), expected, rtol=1e-4, atol=1e-4)
+        again = FeatureExtractor(network, input_shape=(6,)).fit_transform(same)
+        np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-4)
+
+
+WHOLE = {
+    "array": lambda: GREY[:, None].astype(np.int64),
+    "without a channel": lambda: GREY.astype(np.uint16),
+    "flat rows": lambda: GREY.reshape(6, -1).astype(np.int32),
+    "tensor": lambda: torch.from_numpy(GREY[:, None]).int(),
+    "list of tensors": lambda: list(torch.from_numpy(GREY[:, None]).int()),
+    "list of arrays": lambda: list(GREY[:, None].astype(np.int16)),
+}
+
+
+@pytest.mark.parametrize("make", WHOLE.values(), ids=WHOLE)
+def test_pictures_of_whole_numbers_of_unknown_range_are_refused(make):
+    extractor = FeatureExtractor(Convolutional(), input_shape=(1, 12, 12)).fit(GREY)
+    with pytest.raises(ValueError, match=r"has pictures of u?int\d\d: make pixels in 0-255 uint8"):
+        extractor.transform(make())
+
+
+def test_pictures_of_truth_values_are_zeros_and_ones(features):
+    mask = GREY[:, None] > 99
+    np.testing.assert_array_equal(_extracted(mask), _extracted(mask.astype(np.float32)))

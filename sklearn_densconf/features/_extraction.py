@@ -19,6 +19,7 @@ from sklearn_densconf.features._forward import Forward
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._layers import OUTPUT, Tap
 from sklearn_densconf.features._memory import FeatureStore
+from sklearn_densconf.features._rows_apart import warn_if_rows_depend
 from sklearn_densconf.features.inputs import Batch, Source
 
 BLOCK = 16384  # samples looked up in the memory at once
@@ -70,7 +71,9 @@ class Extraction:
     def __post_init__(self) -> None:
         # Where it pays: most convolutions are faster so on a CPU, and tensor cores compute so.
         pays = self.device.type == "cpu" or (self.device.type, self.precision) in _TENSOR_CORES
+        self._pays_channels_last = pays
         self._channels_last = pays and self.backbone.learned.takes_channels_last
+        self._integers = self.backbone.learned.takes_integers
 
     @cached_property
     def _forward(self) -> Forward:  # nothing is moved to the device where all is remembered
@@ -87,11 +90,19 @@ class Extraction:
         """Return the number of columns of each layer, from the features of the first sample."""
         first = np.array([0])
         if self.store is None:
-            list(self._computed(source, first))
+            self._check_rows(source, next(self._computed(source, first))[1])
             return self._widths
         if not self.store.widths:  # one store has the features of one shape of samples
-            self._looked_up(self.store, source, first)
+            self._check_rows(source, self._looked_up(self.store, source, first))
         return self.store.widths
+
+    def _check_rows(self, source: Source, alone: np.ndarray) -> None:
+        """Warn, once a network, if the features of a sample depend on the rest of its batch."""
+        if self._widths and not self.backbone.learned.rows_checked:
+            self.backbone.learned.rows_checked = True
+            sample = self._as_taken(source.batch(np.array([0])).to(self.device))
+            is_rounded = self.precision != "float32" or self.backbone.dtype.itemsize < 4
+            warn_if_rows_depend(self._forward, sample, alone, 0.1 if is_rounded else 1e-3)
 
     def features(self, source: Source, width: int) -> np.ndarray:
         """Return the features of all samples, float32 of shape (n_samples, width)."""
@@ -179,26 +190,53 @@ class Extraction:
 
     def _passed(self, source: Source, batch: Batch) -> torch.Tensor:
         batch = batch.to(self.device)
-        one_last = self._channels_last and self.device.type == "cpu"
-        try:
-            return self._forward(_with_channel_last(batch) if one_last else batch)
-        except RuntimeError as error:
-            if self._widths or isinstance(error, OutOfMemoryError):
-                raise
-            if self._channels_last:
-                return self._passed_again(source, batch)
-            raise ValueError(  # the first batch ever: the network is not made for such samples
-                f"the network refuses samples of shape {source.shape}: {error}. Check input_shape, "
-                "preprocessing and the number of channels"
-            ) from error
+        if self._widths:
+            return self._forward(self._as_taken(batch))
+        return self._first_passed(source, batch)
 
-    def _passed_again(self, source: Source, batch: Batch) -> torch.Tensor:
-        """Run the first batch with the channels first: a network that calls `view` needs that."""
-        self._channels_last = False
-        del self._forward
-        features = self._passed(source, batch)
-        self.backbone.learned.takes_channels_last = False  # not known before it succeeded
-        return features
+    def _first_passed(self, source: Source, batch: Batch) -> torch.Tensor:
+        """Run the first batch; what the network refuses is tried in other ways."""
+        refusal: RuntimeError | None = None
+        for channels_last in (True, False) if self._channels_last else (False,):
+            self._lay_channels(last=channels_last)
+            for integers in (True, False) if self._has_integers(batch) else (False,):
+                self._integers = integers
+                try:
+                    features = self._forward(self._as_taken(batch))
+                except OutOfMemoryError:
+                    raise
+                except RuntimeError as error:
+                    refusal = refusal or error
+                else:
+                    self._learn(batch)
+                    return features
+        raise ValueError(  # the network is not made for such samples
+            f"the network refuses samples of shape {source.shape}: {refusal}. Check input_shape, "
+            "preprocessing and the number of channels"
+        ) from refusal
+
+    def _has_integers(self, batch: Batch) -> bool:
+        return not batch.is_floating_point() and self.backbone.learned.takes_integers
+
+    def _lay_channels(self, *, last: bool) -> None:
+        """Lay out the network's weights; one that calls `view` on its maps wants channels first."""
+        if self._channels_last != last:
+            self._channels_last = last
+            self.__dict__.pop("_forward", None)
+
+    def _learn(self, batch: Batch) -> None:
+        learned = self.backbone.learned
+        if self._pays_channels_last and not self._channels_last:
+            learned.takes_channels_last = False
+        if not batch.is_floating_point():
+            learned.takes_integers = self._integers
+
+    def _as_taken(self, batch: Batch) -> Batch:
+        """Return a batch in the types and the layout that the network takes."""
+        if not self._integers:
+            batch = batch.to(torch.promote_types(batch.dtype, torch.float32))
+        one_last = self._channels_last and self.device.type == "cpu"
+        return _with_channel_last(batch) if one_last else batch
 
     def _fetched(self, source: Source, part: np.ndarray, features: torch.Tensor) -> Part:
         self._widths = self._forward.widths

@@ -4,6 +4,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import nn
 
 from sklearn_densconf.features._device import OutOfMemoryError
 from sklearn_densconf.features._layers import Tap
@@ -62,6 +63,15 @@ class Forward:
                 start += len(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    @property
+    def network(self) -> nn.Module:
+        """The network, with the hooks of the tap."""
+        return self._tap.network
+
+    def whole(self, X: torch.Tensor) -> torch.Tensor | None:
+        """Return the activations of a batch that is not split; None if it does not fit."""
+        return self._attempt(X)
+
     def _attempt(self, X: torch.Tensor) -> torch.Tensor | None:
         """Return the activations, or None if they need more memory than there is.
 
@@ -69,7 +79,7 @@ class Forward:
         """
         try:
             with torch.inference_mode(), self._precision(X.device):
-                layers = self._tap(X.to(self._dtype))
+                layers = self._tap(X.to(self._dtype) if X.is_floating_point() else X)
                 self.widths = [layer.shape[1] for layer in layers]
                 return layers[0] if len(layers) == 1 else torch.cat(layers, 1)
         except OutOfMemoryError:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from sklearn_densconf._fingerprint import fingerprint
+from sklearn_densconf.features._graphs import is_graph, portable
 from sklearn_densconf.features._layers import Learned, named_layers
 
 CURE = "Pass a string 'package.module:function' that builds the network instead"
@@ -59,8 +60,8 @@ class FrozenBackbone:
     Raises
     ------
     TypeError
-        If the module is none, or cannot be held: TorchScript, parametrizations such as weight
-        norm, lazy layers that never saw a batch, sparse, quantised and meta tensors.
+        If the module is none, or cannot be held: TorchScript, a graph that was captured in
+        training mode, lazy layers that never saw a batch, sparse, quantised and meta tensors.
 
     See Also
     --------
@@ -79,12 +80,13 @@ class FrozenBackbone:
 
     def __init__(self, module: nn.Module) -> None:
         _check_can_be_held(module)
+        module = _baked(portable(module))
         tensors = _tensors_of(module)
         held = [_slot(index, tensor) for index, tensor in enumerate(tensors)]
         slots = [slot for slot, _ in held]
         memo: dict[int, Any] = {id(t): slot for t, slot in zip(tensors, slots, strict=True)}
         try:
-            self._skeleton = copy.deepcopy(module, memo).eval()
+            self._skeleton = _in_evaluation(copy.deepcopy(module, memo))
         except Exception as error:
             raise TypeError(f"{_name(module)} cannot be copied ({error}). {CURE}") from error
         self._slots = slots
@@ -98,7 +100,9 @@ class FrozenBackbone:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, structure and the code of the network's own classes (64 hex digits)."""
-        digest = hashlib.sha256(fingerprint(self._skeleton, self._slots).encode())
+        skeleton = self._skeleton
+        structure = (skeleton.code, _places(skeleton)) if is_graph(skeleton) else skeleton
+        digest = hashlib.sha256(fingerprint(structure, self._slots).encode())
         for array in self._arrays:
             digest.update(array.data)
         return digest.hexdigest()
@@ -119,8 +123,8 @@ class FrozenBackbone:
     ) -> nn.Module:
         """Return a replica of the network in evaluation mode.
 
-        Replicas share their tensors and nothing else: hooks and attributes set on one are not
-        seen by the others, so each thread can have its own.
+        Replicas share their parameters and nothing else: hooks, attributes and buffers that are
+        changed in one are not seen by the others, so each thread can have its own.
 
         Parameters
         ----------
@@ -140,9 +144,12 @@ class FrozenBackbone:
             with torch.inference_mode(False):  # else they could never enter autograd
                 filled = [slot.filled(self._arrays[slot.index], *place) for slot in self._slots]
             self._on_device.setdefault(place, filled)
-        tensors = self._on_device[place]
-        memo: dict[int, Any] = {id(s): t for s, t in zip(self._slots, tensors, strict=True)}
-        return copy.deepcopy(self._skeleton, memo)
+        with torch.inference_mode(False):
+            tensors = [
+                t if isinstance(t, nn.Parameter) else t.clone() for t in self._on_device[place]
+            ]
+            memo: dict[int, Any] = {id(s): t for s, t in zip(self._slots, tensors, strict=True)}
+            return _with_renormed(_in_evaluation(copy.deepcopy(self._skeleton, memo)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FrozenBackbone":
         return self
@@ -151,6 +158,8 @@ class FrozenBackbone:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if is_graph(self._skeleton):  # torch traces its operations again, which needs the tensors
+            return _held_graph, (self.network(), self.fingerprint)
         # The fingerprint tells hashes of the pickle what pickles leave out: code, order of layers.
         return _held, (self._skeleton, self._slots, self._arrays, self.fingerprint)
 
@@ -173,6 +182,67 @@ def _held(
     return held
 
 
+def _held_graph(network: nn.Module, fingerprint: str) -> FrozenBackbone:
+    held = FrozenBackbone(network)
+    held.fingerprint = fingerprint
+    return held
+
+
+def _in_evaluation(module: nn.Module) -> nn.Module:
+    """Set evaluation mode in all modules, whatever their ``train`` does.
+
+    Copies of graphs of `torch.fx` begin in training mode, and do not pass it to their parts.
+    """
+    for part in module.eval().modules():
+        part.training = False
+    return module
+
+
+def _with_renormed(network: nn.Module) -> nn.Module:
+    """Let a replica have the weights to itself that its forward pass writes to."""
+    for part in network.modules():
+        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.max_norm is not None:
+            part.weight = nn.Parameter(part.weight.detach().clone(), part.weight.requires_grad)
+    return network
+
+
+def _baked(module: nn.Module) -> nn.Module:
+    """Return a network whose parametrizations, such as weight norm, are computed once for all."""
+    if not any(is_parametrized(part) for part in module.modules()):
+        return module
+    copied = _in_evaluation(copy.deepcopy(module))  # in training mode, spectral norm iterates
+    for part in list(copied.modules()):
+        if is_parametrized(part):
+            _bake(part)
+    return copied
+
+
+@torch.no_grad()
+def _bake(part: nn.Module) -> None:
+    """Replace a copied module's parametrizations by what they give.
+
+    `torch.nn.utils.parametrize.remove_parametrizations` does not do: it also takes the property
+    from the module that was copied, since both are of one class.
+    """
+    parametrized: Any = part.parametrizations
+    values = {name: getattr(part, name).clone() for name in parametrized}
+    part.__class__ = type_before_parametrizations(part)
+    del part.parametrizations
+    part._load_state_dict_pre_hooks.clear()  # those of weight norm cannot be pickled
+    for name, value in values.items():
+        part.register_parameter(name, nn.Parameter(value))
+
+
+def _places(module: nn.Module) -> list[tuple[str, Any]]:
+    """List the slots of a network under their names."""
+    return [
+        (f"{name}.{attribute}", value.index)
+        for name, part in module.named_modules()
+        for attribute, value in sorted(vars(part).items())
+        if isinstance(value, _Slot)
+    ]
+
+
 def _name(module: object) -> str:
     return type(module).__name__
 
@@ -184,11 +254,6 @@ def _check_can_be_held(module: object) -> None:
         where = f"layer {name!r} of {_name(module)}" if name else _name(module)
         if isinstance(part, torch.jit.ScriptModule):
             raise TypeError(f"{where} is TorchScript, which cannot be held. {CURE}")
-        if is_parametrized(part):
-            raise TypeError(
-                f"{where} is parametrized (weight norm, for instance), which cannot be pickled. "
-                "Call torch.nn.utils.parametrize.remove_parametrizations on it first"
-            )
 
 
 def _tensors_of(module: nn.Module) -> list[torch.Tensor]:

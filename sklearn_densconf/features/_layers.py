@@ -45,12 +45,18 @@ class Learned:
     ----------
     takes_channels_last : bool
         Whether no layer refuses maps that lie in memory with the channels last.
+    takes_integers : bool
+        Whether it does not refuse integers, as linear layers do.
     last_linear : str or None
         Name of the linear layer that runs last.
+    rows_checked : bool
+        Whether it was looked at whether samples depend on their batch.
     """
 
     takes_channels_last: bool = True
+    takes_integers: bool = True
     last_linear: str | None = None
+    rows_checked: bool = False
 
 
 class _Finished(BaseException):
@@ -80,7 +86,7 @@ class Tap:
         pooling: str,
         learned: Learned,
     ) -> None:
-        self._network = network
+        self.network = network
         self._layers = layers
         self._pool = POOLINGS[pooling]
         self._taken: dict[str, torch.Tensor] = {}
@@ -126,7 +132,7 @@ class Tap:
         return take
 
     def _pooled(self, layer: str, output: object) -> torch.Tensor:
-        activations = _tensor_in(output)
+        activations = tensor_in(output)
         if activations is None:
             raise TypeError(
                 f"layer {layer or OUTPUT!r} gives a {type(output).__name__} without a tensor: "
@@ -149,7 +155,7 @@ class Tap:
     def _run(self, X: torch.Tensor) -> dict[str, torch.Tensor]:
         self._taken, self._ran = {}, None
         with suppress(_Finished):
-            self._network(X)
+            self.network(X)
         taken, self._taken = self._taken, {}
         return taken
 
@@ -165,7 +171,7 @@ class Tap:
                 )
 
 
-def _tensor_in(output: Any) -> torch.Tensor | None:
+def tensor_in(output: Any) -> torch.Tensor | None:
     """Return what a layer gives: its logits if something is called so, else its first tensor."""
     logits = (
         output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
@@ -177,7 +183,7 @@ def _tensor_in(output: Any) -> torch.Tensor | None:
     parts = output.values() if isinstance(output, Mapping) else output
     if not isinstance(output, (Mapping, list, tuple)):
         return None
-    return next((found for part in parts if (found := _tensor_in(part)) is not None), None)
+    return next((found for part in parts if (found := tensor_in(part)) is not None), None)
 
 
 def _is_linear(module: nn.Module) -> bool:

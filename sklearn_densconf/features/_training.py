@@ -57,7 +57,21 @@ def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
     everything = np.arange(len(source))
     source.check(everything)
     if source.in_memory:
-        trainer.partial_fit(source.batch(everything).cpu().numpy(), y)
+        X = _as_taken(trainer.module_, source.batch(everything).cpu())
+        trainer.partial_fit(X.numpy(), y)
     else:
         trainer.partial_fit(_Labelled(source, y), y)
     return trainer.module_
+
+
+@torch.inference_mode()
+def _as_taken(module: torch.nn.Module, X: torch.Tensor) -> torch.Tensor:
+    """Return the samples as floats if the network refuses integers."""
+    if X.is_floating_point():
+        return X
+    device = next((parameter.device for parameter in module.parameters()), X.device)
+    try:
+        module.eval()(X[:1].to(device))  # skorch sets the mode of each step
+    except RuntimeError:
+        return X.to(torch.float32)
+    return X

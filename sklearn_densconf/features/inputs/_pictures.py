@@ -13,7 +13,13 @@ from torch.utils.data import Dataset
 
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features.inputs._digests import digest, start_of
-from sklearn_densconf.features.inputs._rows import WHITE, is_pixels, to_array, to_tensor
+from sklearn_densconf.features.inputs._rows import (
+    WHITE,
+    check_whole_numbers,
+    is_pixels,
+    to_array,
+    to_tensor,
+)
 from sklearn_densconf.features.inputs._source import Preprocessing
 
 
@@ -74,12 +80,13 @@ class Pictures:
         except Exception as error:
             error.add_note(f"This was while preprocessing {self.name(index)}.")
             raise
-        if not isinstance(tensor, torch.Tensor):
-            raise TypeError(
-                f"preprocessing must give a float tensor, got {type(tensor).__name__} for "
-                f"{self.name(index)}"
-            )
-        return tensor.to(torch.float32)
+        is_tensor = isinstance(tensor, torch.Tensor)
+        if is_tensor and tensor.is_floating_point():
+            return tensor.to(torch.float32)
+        if is_tensor and tensor is picture and not tensor.is_complex():
+            return tensor.to(torch.int64)  # given as integers, and left as they are
+        got = f"a tensor of {tensor.dtype}" if is_tensor else type(tensor).__name__
+        raise TypeError(f"preprocessing must give a float tensor, got {got} for {self.name(index)}")
 
     def _checked(self, index: int, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.shape != self.shape:
@@ -113,7 +120,10 @@ class Plain:
     def __call__(self, picture: Any) -> torch.Tensor:
         """Return the tensor of a PIL image; a tensor is given back, uint8 as floats in [0, 1]."""
         if isinstance(picture, torch.Tensor):
-            return picture.div(WHITE) if picture.dtype == torch.uint8 else picture
+            if picture.dtype == torch.uint8:
+                return picture.div(WHITE)
+            check_whole_numbers(picture.dtype, tuple(picture.shape), "X")
+            return picture
         band = picture.getbands()[0]
         if band in ("I", "F"):
             raise ValueError(

@@ -22,7 +22,8 @@ class Rows:
     Parameters
     ----------
     values : ndarray or Tensor of shape (n_samples, ...)
-        The samples; uint8 values are pixels in 0-255 and become floats in [0, 1].
+        The samples. In pictures uint8 values are pixels in 0-255 and become floats in [0, 1]; in
+        tables, of one axis per sample, they are whole numbers like others.
     wanted : tuple of int or None
         Shape of one sample for the network; flat rows, and greyscale pictures without a channel
         axis, are brought to it. None: the values' own.
@@ -32,10 +33,12 @@ class Rows:
 
     def __init__(self, values: Any, wanted: tuple[int, ...] | None) -> None:
         self._values = values
-        self._is_pixels = is_pixels(values)
+        is_table = values.ndim == 2 and (wanted is None or len(wanted) == 1)
+        self._is_pixels = is_pixels(values) and not is_table
         self._channels_last = self._is_pixels and _has_channels_last(values.shape[1:], wanted)
         got = _channels_first(tuple(values.shape[1:]), self._is_pixels, self._channels_last)
         self.shape = _shape_for(got, wanted)
+        check_whole_numbers(values.dtype, self.shape, "X")
 
     def __len__(self) -> int:
         return len(self._values)
@@ -48,13 +51,16 @@ class Rows:
         """Do nothing: there are no files to open."""
 
     def batch(self, indices: np.ndarray) -> torch.Tensor:
-        """Return the samples (n, *shape) as a float32 tensor, where the values are."""
+        """Return the samples (n, *shape), where the values are: integers as int64, else float32."""
         batch = to_tensor(self._values[_consecutive(indices)])
         if self._channels_last:
             batch = batch.movedim(-1, 1)
-        batch = batch.reshape(len(batch), *self.shape).to(torch.float32)
+        batch = batch.reshape(len(batch), *self.shape)
         if self._is_pixels:
-            return batch.div_(WHITE)
+            return batch.to(torch.float32).div_(WHITE)
+        if not batch.is_floating_point():
+            return batch.to(torch.int64)  # wide enough for what a network makes of them
+        batch = batch.to(torch.float32)
         if batch.device.type == "cpu" and not math.isfinite(float(batch.sum())):
             self._refuse_infinite(batch, indices)
         return batch
@@ -109,6 +115,8 @@ def checked_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """
     if isinstance(X, torch.Tensor):
         values = X
+        if X.is_complex():
+            raise ValueError(f"Complex data not supported, got a tensor of {X.dtype}")
         if X.ndim < 2 or len(X) == 0:
             raise ValueError(f"X must have samples along its first axis, got {tuple(X.shape)}")
     else:
@@ -121,6 +129,16 @@ def checked_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
 def is_pixels(values: Any) -> bool:
     """Tell whether an array or tensor has pixels in 0-255."""
     return values.dtype in (np.uint8, torch.uint8)
+
+
+def check_whole_numbers(dtype: Any, shape: tuple[int, ...], what: str) -> None:
+    """Refuse pictures of integers whose range is not known: those of uint8 are divided by 255."""
+    name = str(dtype).removeprefix("torch.")
+    if len(shape) >= 3 and "int" in name and name != "uint8":
+        raise ValueError(
+            f"{what} has pictures of {name}: make pixels in 0-255 uint8, or give floats, which are "
+            "passed as they are"
+        )
 
 
 def _consecutive(indices: np.ndarray) -> np.ndarray | slice:

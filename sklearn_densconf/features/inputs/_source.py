@@ -60,9 +60,9 @@ class Source(Protocol):
 
         Returns
         -------
-        Tensor of shape (n, *shape), float32
-            The samples: on the host, or where the tensor is that they come from. It may share
-            memory with X, so nobody writes into it.
+        Tensor of shape (n, *shape), float32 or int64
+            The samples, integers where they are given as such: on the host, or where the tensor
+            is that they come from. It may share memory with X, so nobody writes into it.
 
         Raises
         ------
