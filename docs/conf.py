@@ -60,6 +60,7 @@ html_sidebars = {
         "benchmarks",
         "scaling",
         "architecture",
+        "design_notes",
     ]
 }
 html_theme_options = {
