@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {  # public name -> module that defines it
+    "ConformalRejector": "rejection",
     "DensityClassifier": "density",
     "FeatureExtractor": "features",
     "GaussianDensityClassifier": "density",
@@ -17,6 +18,7 @@ _HOME = {  # public name -> module that defines it
 }
 
 __all__ = [
+    "ConformalRejector",
     "DensityClassifier",
     "FeatureExtractor",
     "GaussianDensityClassifier",
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         SoftmaxClassifier,
     )
     from sklearn_densconf.features import FeatureExtractor
+    from sklearn_densconf.rejection import ConformalRejector
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ DRAWING = Path(__file__).resolve().parents[1] / "docs" / "_static" / "architectu
 LAYERS = (  # from the top: a room imports rooms of lower rows only
     ("paper",),
     ("adversarial", "displays", "distortions", "datasets", "distributed"),
-    ("features", "metrics", "baselines"),
+    ("features", "metrics", "rejection", "baselines"),
     ("density",),
 )
 LEAVES = (  # below them all, in rows likewise; every room may import them, so no arrow says so

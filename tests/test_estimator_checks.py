@@ -14,11 +14,21 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_densconf import DensityClassifier, GaussianDensityClassifier, SoftmaxClassifier
+from sklearn_densconf import (
+    ConformalRejector,
+    DensityClassifier,
+    GaussianDensityClassifier,
+    SoftmaxClassifier,
+)
 
 OF_PIPELINE = "Pipeline changes the `steps` parameter, which it shouldn't."  # scikit-learn's words
 OF_MIXTURE = "GaussianMixture.fit takes no sample_weight."
+OF_REJECTED = "What is rejected has the label -1, which is no class; these checks have it as one."
 EXPECTED = {
+    LogisticRegression: {
+        "check_classifiers_classes": OF_REJECTED,
+        "check_classifiers_train": OF_REJECTED,
+    },
     Pipeline: {
         "check_estimators_overwrite_params": OF_PIPELINE,
         "check_dont_overwrite_parameters": OF_PIPELINE,
@@ -74,6 +84,7 @@ def _expected_failures(estimator):
         DensityClassifier(GaussianMixture(init_params="random_from_data", random_state=0)),
         DensityClassifier(KernelDensity()),
         make_pipeline(Network(), SoftmaxClassifier()),
+        ConformalRejector(LogisticRegression(), alpha=0.2, per_class=False, random_state=0),
         *(
             make_pipeline(
                 Network(decided=True), GaussianDensityClassifier(of_type, predict_from="features")

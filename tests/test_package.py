@@ -11,7 +11,7 @@ import sklearn_densconf
 
 LEAVES = {leaf for row in architecture.LEAVES for leaf in row}
 MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself and the leaves
-    "__init__": {"density", "features"},  # for type checkers, and on first use
+    "__init__": {"density", "features", "rejection"},  # for type checkers, and on first use
     "adversarial": {"features"},
     "baselines": {"density"},
     "datasets": set(),
@@ -21,6 +21,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself
     "distributed": {"features", "density"},
     "features": set(),
     "metrics": set(),
+    "rejection": set(),
     "paper": {"adversarial", "baselines", "datasets", "density", "displays", "distortions"}
     | {"distributed", "features", "metrics", "__init__"},
 }

@@ -2,12 +2,14 @@
 
 from sklearn_densconf.displays._confidence_curve import ConfidenceCurveDisplay
 from sklearn_densconf.displays._picture_strip import PictureStripDisplay
+from sklearn_densconf.displays._rejection import RejectionDisplay
 from sklearn_densconf.displays._reliability import ReliabilityDisplay
 from sklearn_densconf.displays._risk_coverage import RiskCoverageDisplay
 
 __all__ = [
     "ConfidenceCurveDisplay",
     "PictureStripDisplay",
+    "RejectionDisplay",
     "ReliabilityDisplay",
     "RiskCoverageDisplay",
 ]

@@ -1,0 +1,233 @@
+"""ConformalRejector: the guarantees hold at their stated level, and say when they cannot."""
+
+import joblib
+import numpy as np
+import pytest
+from scipy.stats import binom
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_densconf import ConformalRejector, GaussianDensityClassifier, SoftmaxClassifier
+from sklearn_densconf.displays import RejectionDisplay
+
+ALPHA = 0.1
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    """Log-probabilities of a weak model on digits it never saw, and a classifier of those."""
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    model = LogisticRegression(C=0.1).fit(X[:500], y[:500])
+    logits = model.predict_log_proba(X[500:])
+    return logits, y[500:], SoftmaxClassifier().fit(logits, y[500:])
+
+
+def _splits(logits, y, n=200):
+    for seed in range(n):
+        yield train_test_split(logits, y, test_size=0.5, stratify=y, random_state=seed)
+
+
+def _own_confidence(model, Z):
+    return model.predict_proba(Z).max(axis=1)
+
+
+@pytest.mark.parametrize("score", ["confidence", _own_confidence])
+def test_of_every_class_at_most_alpha_is_rejected(held_out, score):
+    """Means over 200 splits: n = 65 of a class in a half, so 3 standard errors are below 0.012."""
+    logits, y, model = held_out
+    shares = []
+    for Z, Z_new, labels, new in _splits(logits, y):
+        rejector = ConformalRejector(model, alpha=ALPHA, criterion=score).fit(Z, labels)
+        rejected = rejector.predict(Z_new) == -1
+        shares.append([rejected[new == k].mean() for k in range(10)])
+    assert (np.mean(shares, axis=0) <= ALPHA + 0.012).all()
+
+
+@pytest.mark.parametrize("score", ["confidence", _own_confidence])
+def test_without_classes_the_share_holds_for_all_together(held_out, score):
+    """Of a score that does not depend on the label, the share is α itself."""
+    logits, y, model = held_out
+    shares = []
+    for Z, Z_new, labels, _ in _splits(logits, y):
+        rejector = ConformalRejector(model, alpha=ALPHA, criterion=score, per_class=False)
+        shares.append((rejector.fit(Z, labels).predict(Z_new) == -1).mean())
+    assert np.mean(shares) <= ALPHA + 0.005
+    if callable(score):
+        assert np.mean(shares) >= ALPHA - 0.005
+
+
+@pytest.mark.parametrize("risk", [0.05, 0.1])
+def test_the_risk_is_exceeded_no_more_often_than_delta(held_out, risk):
+    """Of 200 splits; what is exceeded is measured on a half, with an error of its own."""
+    logits, y, model = held_out
+    n_exceeded, coverages = 0, []
+    for Z, Z_new, labels, new in _splits(logits, y):
+        rejector = ConformalRejector(model, risk=risk, delta=0.1).fit(Z, labels)
+        label, accepted, _ = rejector.decide(Z_new)
+        n_exceeded += (label != new)[accepted].mean() > risk
+        coverages.append(accepted.mean())
+    assert n_exceeded <= 20 + 3 * np.sqrt(200 * 0.1 * 0.9)
+    assert np.mean(coverages) > 0.2
+
+
+def test_the_p_value_is_the_naive_count(held_out):
+    logits, y, model = held_out
+    proba = model.predict_proba(logits)
+    rejector = ConformalRejector(model).fit(logits[:600], y[:600])
+    for z, p in zip(logits[600:630], rejector.p_value(logits[600:630]), strict=True):
+        score = model.predict_proba(z[None])[0]
+        naive = [
+            (1 + sum(proba[i, k] <= score[k] for i in range(600) if y[i] == k))
+            / (1 + (y[:600] == k).sum())
+            for k in range(10)
+        ]
+        assert p == pytest.approx(max(naive))
+
+
+def test_the_threshold_is_the_largest_coverage_that_the_binomial_test_admits(held_out):
+    logits, y, model = held_out
+    rejector = ConformalRejector(model, risk=0.05).fit(logits, y)
+    score, correct = _own_confidence(model, logits), model.predict(logits) == y
+    admitted = []
+    fewest = next(m for m in range(1, 999) if binom.cdf(0, m, 0.05) <= 0.05 / 16)
+    for m in np.linspace(fewest, len(y), 16).round().astype(int):
+        kept = np.argsort(-score)[:m]
+        if binom.cdf((~correct[kept]).sum(), m, 0.05) <= 0.05 / 16:
+            admitted.append(m / len(y))
+    assert rejector.coverage_ == pytest.approx(max(admitted))
+
+
+def test_reasons_follow_the_estimators_own_word():
+    X, y = load_iris(return_X_y=True)
+
+    class Doubtful(GaussianDensityClassifier):
+        def known_proba(self, X):
+            return (np.abs(X).max(axis=1) < 100).astype(float)
+
+    model = Doubtful(background=0.01).fit(X[::2], y[::2])
+    rejector = ConformalRejector(model, alpha=0.2).fit(X[1::2], y[1::2])
+    strange = np.r_[X[:50], np.full((1, 4), 1e4)]
+    label, accepted, reason = rejector.decide(strange)
+    np.testing.assert_array_equal(label, model.predict(strange))
+    assert reason[-1] == "not known"
+    assert not accepted[-1]
+    assert set(reason[:50][~accepted[:50]]) <= {"not sure"}
+    assert (reason[accepted] == "").all()
+
+
+@pytest.mark.parametrize("score", ["score_samples", "known"])
+def test_scores_of_pipelines_come_from_the_last_step(score):
+    X, y = load_iris(return_X_y=True)
+    pipe = make_pipeline(StandardScaler(), GaussianDensityClassifier()).fit(X[::2], y[::2])
+    rejector = ConformalRejector(pipe, criterion=score)
+    if score == "known":
+        with pytest.raises(
+            ValueError, match="criterion='known' needs an estimator with known_proba"
+        ):
+            rejector.fit(X[1::2], y[1::2])
+        return
+    rejector.fit(X[1::2], y[1::2])
+    far = np.full((1, 4), 50.0)
+    assert rejector.predict(far) == [-1]
+    assert (rejector.predict(X) != -1).mean() > 0.85
+
+
+def test_strings_and_nan():
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    model = LogisticRegression(C=0.01).fit(X[::2], names[::2])
+    predicted = ConformalRejector(model, alpha=0.3).fit(X[1::2], names[1::2]).predict(X)
+    assert set(predicted) <= {*names, "rejected"}
+    assert "rejected" in predicted
+    assert "virginica" in predicted  # not cut to the length of another
+    numbers = LogisticRegression(C=0.01).fit(X[::2], y[::2])
+    rejector = ConformalRejector(numbers, alpha=0.3, rejected_label=np.nan).fit(X[1::2], y[1::2])
+    predicted = rejector.predict(X)
+    assert predicted.dtype == float
+    assert np.isnan(predicted).any()
+
+
+def test_an_unfitted_estimator_is_fitted_to_one_half():
+    X, y = load_digits(return_X_y=True)
+    rejector = ConformalRejector(
+        make_pipeline(StandardScaler(), LogisticRegression()), random_state=0
+    )
+    rejector.fit(X, y)
+    assert not hasattr(rejector.estimator[-1], "coef_")
+    assert sum(map(len, rejector.calibration_scores_)) == len(y) // 2 + len(y) % 2
+    assert cross_val_score(clone(rejector), X, y, cv=2).mean() > 0.8
+
+
+def test_a_fitted_one_is_used_as_it_is_and_survives_joblib(tmp_path, held_out):
+    logits, y, model = held_out
+    rejector = ConformalRejector(FrozenEstimator(model)).fit(logits, y)
+    joblib.dump(rejector, tmp_path / "rejector")
+    loaded = joblib.load(tmp_path / "rejector")
+    np.testing.assert_array_equal(loaded.predict(logits), rejector.predict(logits))
+    np.testing.assert_array_equal(rejector.predict_proba(logits), model.predict_proba(logits))
+
+
+def test_too_few_samples_are_said(held_out):
+    logits, y, model = held_out
+    with pytest.warns(UserWarning, match=r"alpha=0.005 needs 199 calibration samples, got .*class"):
+        rejector = ConformalRejector(model, alpha=0.005).fit(logits, y)
+    assert (rejector.predict(logits) != -1).all()
+    with pytest.warns(UserWarning, match=r"no coverage keeps risk=0.001.*everything is rejected"):
+        rejector = ConformalRejector(model, risk=0.001).fit(logits, y)
+    assert (rejector.predict(logits) == -1).all()
+    with pytest.raises(AttributeError, match="p_value needs risk=None"):
+        rejector.p_value(logits)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"alpha": 0.0}, r"alpha must be a float in \(0, 1\), got 0.0"),
+        ({"risk": 1.0}, "risk must be"),
+        ({"delta": 2}, "delta must be"),
+        ({"criterion": "energy"}, "criterion must be one of"),
+        ({"rejected_label": 3}, r"rejected_label must be of the type of the labels.*got 3"),
+        ({"rejected_label": "no"}, "rejected_label must be of the type of the labels"),
+        ({"criterion": lambda m, X: np.full(len(X), np.nan)}, "none NaN"),
+        ({"criterion": lambda m, X: m.predict_proba(X)}, "one number per sample"),
+    ],
+)
+def test_wrong_parameters_are_refused(held_out, parameters, message):
+    logits, y, model = held_out
+    with pytest.raises(ValueError, match=message):
+        ConformalRejector(model, **parameters).fit(logits, y)
+
+
+def test_labels_that_the_estimator_does_not_know_are_refused(held_out):
+    logits, y, model = held_out
+    with pytest.raises(ValueError, match=r"label\(s\) \[99\] in y do not exist"):
+        ConformalRejector(model).fit(logits, np.where(y == 0, 99, y))
+    with pytest.raises(NotFittedError):
+        ConformalRejector(model).predict(logits)
+
+
+def test_minus_one_as_a_class_needs_another_label():
+    X, y = load_iris(return_X_y=True)
+    signs = np.where(y == 0, -1, 1)
+    model = LogisticRegression().fit(X, signs)
+    with pytest.raises(ValueError, match="got -1: set another"):
+        ConformalRejector(model).fit(X, signs)
+    assert set(ConformalRejector(model, rejected_label=0).fit(X, signs).predict(X)) <= {-1, 0, 1}
+
+
+def test_the_display_draws_what_is_rejected(held_out):
+    logits, y, model = held_out
+    rejector = ConformalRejector(model).fit(logits[:650], y[:650])
+    display = RejectionDisplay.from_estimator(rejector, logits[650:], y[650:], name="softmax")
+    p = rejector.p_value(logits[650:])
+    mean = np.mean([(p[y[650:] == k] <= display.alpha[-1]).mean() for k in range(10)])
+    assert display.lines_[0].get_ydata()[-1] == pytest.approx(mean)
+    assert display.ax_.get_xlabel().startswith("α")
+    assert display.lines_[1].get_label() == "softmax: worst class"
