@@ -191,6 +191,13 @@ def test_softmax_of_tensors(library):
     assert namespace(proba) is namespace(library.asarray(X))
     np.testing.assert_allclose(to_numpy(proba), SoftmaxClassifier().fit(X, y).predict_proba(X))
     np.testing.assert_array_equal(to_numpy(softmax.predict(library.asarray(X))), X.argmax(axis=1))
+    named = SoftmaxClassifier(classes=["c", "a", "b"], temperature="nll")
+    held_out = {"X_val": library.asarray(X), "y_val": np.array(["c", "a", "b"])[y]}
+    named.fit(library.asarray(X), np.array(["c", "a", "b"])[y], **held_out)
+    odds = named.confidence(library.asarray(X), log_odds=True)
+    assert namespace(odds) is namespace(library.asarray(X))
+    wanted = SoftmaxClassifier(temperature=named.temperature_).fit(X, y)
+    np.testing.assert_allclose(to_numpy(odds), wanted.confidence(X, log_odds=True), rtol=1e-9)
 
 
 def test_the_largest_activation_of_tensors(library, data):

@@ -208,7 +208,8 @@ def test_the_html_repr_shows_the_parameters():
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS.values(), ids=CLASSIFIERS)
 def test_weights_are_keyword_or_third(classifier):
-    assert list(inspect.signature(classifier.fit).parameters) == ["X", "y", "sample_weight"]
+    parameters = list(inspect.signature(classifier.fit).parameters)
+    assert parameters[:3] == ["X", "y", "sample_weight"]
 
 
 def test_a_subclass_must_have_a_head():

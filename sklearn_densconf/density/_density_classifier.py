@@ -20,6 +20,7 @@ from sklearn_densconf._validation import (
     check_weight,
     encode_labels,
 )
+from sklearn_densconf.density._logits import warn_of_features
 from sklearn_densconf.density._posterior import PosteriorMixin
 
 FAR = 1e100  # where squares, summed and divided by variances, still are float64
@@ -130,6 +131,8 @@ class DensityClassifier(PosteriorMixin):
         check_label_rule(self.predict_from, X.shape[1], len(self.classes_))
         self.class_count_ = np.bincount(codes, weight)
         check_present(self.classes_, self.class_count_)
+        if self.predict_from == "features":
+            warn_of_features(X, codes, self.classes_)
         priors = check_priors(self.priors, len(self.classes_))
         self.class_prior_ = self.class_count_ / weight.sum() if priors is None else priors
         is_equal = (weight == weight.max())[weight > 0].all()

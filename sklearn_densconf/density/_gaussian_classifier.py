@@ -32,6 +32,7 @@ from sklearn_densconf._validation import (
 from sklearn_densconf.density import _blocks, _moments
 from sklearn_densconf.density._covariance_types import COVARIANCE_TYPES, check_memory
 from sklearn_densconf.density._head import Block, Head
+from sklearn_densconf.density._logits import warn_of_features
 from sklearn_densconf.density._moments import Moments
 from sklearn_densconf.density._posterior import PosteriorMixin
 
@@ -192,6 +193,8 @@ class GaussianDensityClassifier(PosteriorMixin):
         codes = encode_labels(y, self.classes_)
         moments = self._measure(X, codes, weight)
         check_present(self.classes_, moments[0].count)
+        if self.predict_from == "features":
+            warn_of_features(X, codes, self.classes_)
         if self.shrinkage == "auto" and COVARIANCE_TYPES[self.covariance_type].family.shrinks:
             columns = self._columns(X.shape[1])
             self.shrinkage_ = _blocks.estimate_shrinkage(

@@ -3,6 +3,7 @@
 Imports no estimator of this package.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -105,7 +106,8 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         Returns
         -------
         array of shape (n_samples, n_classes)
-            Logarithms of probabilities, log p(y | z), in nats.
+            Logarithms of probabilities, log p(y | z), in nats. Near a probability of 1 they are
+            exact as well: -log(1 + Σ exp(log-odds)) over the other classes.
         """
         return self._normalised(_to_log_posterior, self._checked(X, "predict_log_proba"))
 
@@ -124,8 +126,10 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         """
         return self._normalised(_to_joint, self._checked(X, "predict_joint_log_proba"))
 
-    def confidence(self, X: Any, y: Any = None) -> Array:
-        """Compute the posterior of one label per sample.
+    def confidence(self, X: Any, y: Any = None, *, log_odds: bool = False) -> Array:
+        """Compute the posterior of one label per sample, or its log-odds.
+
+        Rank by log-odds: where a posterior rounds to 1 for many samples, they still differ.
 
         Parameters
         ----------
@@ -133,11 +137,13 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
             Activations z.
         y : array of shape (n_samples,), default=None
             The labels in question; None stands for the predicted ones.
+        log_odds : bool, default=False
+            Whether to compute log p - log(1 - p) instead of p.
 
         Returns
         -------
         array of shape (n_samples,)
-            Posterior of the label, in [0, 1].
+            Posterior p of the label, in [0, 1]; with ``log_odds``, in [-inf, inf], in nats.
 
         Raises
         ------
@@ -154,10 +160,13 @@ class PosteriorMixin(ClassifierMixin, BaseEstimator):
         def of_label(chunk: Array, out: Array, codes: Array) -> Array:
             return pick(_posterior(head, chunk, out), codes)
 
-        if y is None and self.predict_from == "posterior":
+        def odds(chunk: Array, out: Array, codes: Array) -> Array:
+            return _log_odds(head.joint(chunk, out)[0], codes)
+
+        if y is None and self.predict_from == "posterior" and not log_odds:
             return self._mapped(largest, head, X)
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
-        return self._mapped(of_label, head, X, codes)
+        return self._mapped(odds if log_odds else of_label, head, X, codes)
 
     def _head(self, X: Array) -> Head:
         raise NotImplementedError
@@ -218,7 +227,11 @@ def _to_joint(joint: Array, shared: Array | float) -> None:
 
 
 def _to_log_posterior(joint: Array, _shared: Array | float) -> None:
-    joint -= log_sum_exp(joint)
+    # The largest term is left out of the sum, not subtracted from it: 1 would drown the others.
+    xp = namespace(joint)
+    joint -= xp.max(joint, axis=1, keepdims=True)
+    others = xp.where(_columns(joint, xp.argmax(joint, axis=1)), -math.inf, joint)
+    joint -= xp.log1p(xp.sum(xp.exp(others), axis=1, keepdims=True))
 
 
 def _to_posterior(joint: Array, _shared: Array | float) -> None:
@@ -231,3 +244,14 @@ def _to_posterior(joint: Array, _shared: Array | float) -> None:
     else:
         joint[...] = xp.exp(joint)
     joint /= xp.sum(joint, axis=1, keepdims=True)
+
+
+def _log_odds(joint: Array, codes: Array) -> Array:
+    """Compute joint_y - log Σ exp(joint_k) over the other classes, for one label y a row, (n,)."""
+    others = namespace(joint).where(_columns(joint, codes), -math.inf, joint)
+    return pick(joint, codes) - log_sum_exp(others)[:, 0]
+
+
+def _columns(joint: Array, codes: Array) -> Array:
+    """Mark one column in each row, (n, k)."""
+    return as_like(np.arange(joint.shape[1]), joint) == codes[:, None]

@@ -1,0 +1,156 @@
+"""Logits of a network: which label each belongs to, and their temperature."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment, minimize_scalar
+from scipy.special import log_softmax
+
+from sklearn_densconf._array import Array, as_like, namespace, to_numpy
+from sklearn_densconf._validation import check_one_feature_per_class, unique_labels
+
+# Log-temperatures are sought this far from the standard deviation of the logits: at the ends
+# every confidence is 1 or 1 / k in float32.
+REACH = 7.0
+SHOWN = 10  # labels in a message
+
+
+def order_of_logits(
+    classes: Any, labels: Array, n_logits: int, what: str
+) -> tuple[Array, np.ndarray | None]:
+    """Check ``classes``, the label of each logit in their order, against the labels of y.
+
+    Parameters
+    ----------
+    classes : array-like of shape (n_logits,), or None
+        None: the logits are in the order of the sorted labels.
+    labels : array of shape (n_labels,)
+        The sorted labels of y.
+    n_logits : int
+        Number of logits.
+    what : str
+        Who takes the logits, for messages.
+
+    Returns
+    -------
+    classes : array of shape (n_logits,)
+        The sorted labels.
+    order : ndarray of shape (n_logits,), or None
+        Where the logit of each of them is; None if they are in this order.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label per logit, one is named twice, or one of y is not named.
+    """
+    if classes is None:
+        check_one_feature_per_class(what, n_logits, labels.shape[0])
+        return labels, None
+    named = to_numpy(classes)
+    if named.shape != (n_logits,) or len(np.unique(named)) != n_logits:
+        raise ValueError(
+            f"classes must have one label per logit, each once, got {named.shape} labels for "
+            f"{n_logits} logits: name them all, in the order of the logits"
+        )
+    if missing := np.setdiff1d(to_numpy(labels), named).tolist():
+        raise ValueError(f"y has labels that classes lacks, {missing[:SHOWN]}: name every logit")
+    order = np.argsort(named)
+    known = unique_labels(classes) if hasattr(classes, "shape") else named[order]
+    return known, None if (order == np.arange(n_logits)).all() else order
+
+
+def in_order(logits: Array, order: np.ndarray | None) -> Array:
+    """Bring columns of logits into the order of the sorted labels."""
+    if order is None:
+        return logits
+    return namespace(logits).take(logits, as_like(order, logits), axis=1)
+
+
+def warn_of_order(logits: Array, codes: np.ndarray, classes: Array, cure: str) -> None:
+    """Warn if another order of the logits explains the labels far better than the one taken.
+
+    The other order is found on half of the samples and judged on the rest, where it must be
+    right twice as often, and by four standard deviations of the difference: chance does not do
+    that, whatever the numbers of samples and classes, and a poor network does not either.
+
+    Parameters
+    ----------
+    logits : array of shape (n, k)
+        Logits in the order that is taken.
+    codes : ndarray of shape (n,)
+        Position of each sample's label in that order.
+    classes : array of shape (k,)
+        The labels in that order.
+    cure : str
+        What to do, for the message.
+    """
+    largest = to_numpy(namespace(logits).argmax(logits, axis=1))
+    right = largest == codes
+    if right.mean() >= 0.5:
+        return
+    half = np.random.default_rng(0).random(len(codes)) < 0.5
+    counts = np.zeros((logits.shape[1],) * 2)
+    np.add.at(counts, (largest[half], codes[half]), 1)  # (logit, label)
+    label = linear_sum_assignment(counts, maximize=True)[1]  # of each logit
+    if (counts.sum(axis=1) == 0).any():
+        label = np.where(counts.sum(axis=1) == 0, -1, label)  # never the largest: nothing is known
+    right, better = right[~half], label[largest[~half]] == codes[~half]
+    gain = better.sum() - right.sum()
+    if better.sum() > 2 * right.sum() and gain > 4 * np.sqrt((better != right).sum()):
+        known = to_numpy(classes).tolist()
+        found = [None if k < 0 else known[k] for k in label]
+        shown = f"{found[:SHOWN]}" + (" ..." if len(found) > SHOWN else "")
+        warnings.warn(
+            f"the largest logit is that of the label for {right.mean():.0%} of the samples, but "
+            f"for {better.mean():.0%} if the logits belong to the labels {shown}: {cure}",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def warn_of_features(X: Array, codes: np.ndarray, classes: Array) -> None:
+    """Warn of ``predict_from="features"`` where the features are logits in another order."""
+    cure = "name the labels so that they sort into the order of the logits, or set "
+    warn_of_order(X, codes, classes, cure + "predict_from='posterior'")
+
+
+def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
+    """Compute the T that minimises the mean of -log softmax(z / T)_y on held-out samples.
+
+    Where the largest logit is always that of the label there is no minimum: the error would be 0.
+    One more sample, as hard as the others and of any label, then stands for those that were not
+    seen (the rule of succession).
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, k), float64
+        Logits of samples that the network was not trained on.
+    codes : ndarray of shape (n,)
+        The column of each one's label.
+
+    Returns
+    -------
+    float
+        T, within e⁷ of the standard deviation of the logits of a sample.
+
+    References
+    ----------
+    C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks",
+    ICML 2017, section 4.2.
+    """
+    logits = logits - logits.mean(axis=1, keepdims=True)
+    scale = np.sqrt(np.mean(logits**2))
+    if scale == 0:
+        return 1.0
+    logits /= scale
+    of_label = logits[np.arange(len(codes)), codes]
+    unseen = 1 / (len(codes) + 1) if (of_label == logits.max(axis=1)).all() else 0.0
+
+    def loss(log_temperature: float) -> float:
+        log_proba = log_softmax(logits * np.exp(-log_temperature), axis=1)
+        log_likelihood = log_proba[np.arange(len(codes)), codes].mean()
+        return -(1 - unseen) * log_likelihood - unseen * log_proba.mean()
+
+    found = minimize_scalar(loss, bounds=(-REACH, REACH), method="bounded")
+    return float(scale * np.exp(found.x))

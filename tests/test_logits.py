@@ -1,0 +1,250 @@
+"""Logits: their labels, their temperature, and log-odds that keep their order."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from mpmath import log1p, mp, mpf
+from scipy.optimize import minimize
+from scipy.special import log_softmax, logit
+from sklearn.base import clone
+from sklearn.metrics import log_loss
+
+from sklearn_densconf import DensityClassifier, GaussianDensityClassifier, SoftmaxClassifier
+from sklearn_densconf.density._logits import fit_temperature, in_order, warn_of_order
+
+DIGITS = np.array(
+    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"], object
+)
+
+
+def _logits(n=2000, k=4, noise=1.0, seed=0):
+    """Return logits whose right temperature is 3, in the order of the labels 0 ... k - 1."""
+    rng = np.random.default_rng(seed)
+    honest = rng.normal(size=(n, k)) * 2 * noise
+    proba = np.exp(log_softmax(honest, axis=1))
+    y = np.array([rng.choice(k, p=row) for row in proba])
+    return 3 * honest, y
+
+
+def _far_apart():
+    """Return two classes 40 apart in 1,000 dimensions, and samples between them."""
+    rng = np.random.default_rng(0)
+    means = np.zeros((2, 1000))
+    means[1, 0] = 40
+    X = np.repeat(means, 500, axis=0) + rng.normal(size=(1000, 1000))
+    y = np.repeat([0, 1], 500)
+    Z = rng.normal(size=(60, 1000))
+    Z[:, 0] += np.linspace(0, 40, 60)
+    return X, y, Z
+
+
+def test_a_saturated_posterior_keeps_its_order_and_its_logarithm():
+    X, y, Z = _far_apart()
+    density = GaussianDensityClassifier("tied_diag", temperature=1.0).fit(X, y)
+    with mp.workdps(50):
+        variance = [mpf(v) for v in density.covariances_.tolist()]
+        means = [[mpf(v) for v in row] for row in density.means_.tolist()]
+        odds = []  # of the second class, by the plain formula in 50 digits
+        for row in Z[::6].tolist():
+            squared = [
+                sum((mpf(z) - m) ** 2 / v for z, m, v in zip(row, mean, variance, strict=True))
+                for mean in means
+            ]
+            odds.append((squared[0] - squared[1]) / 2)
+        expected = np.array(
+            [[float(-log1p(mp.exp(sign * each))) for sign in (1, -1)] for each in odds]
+        )
+    log_proba = density.predict_log_proba(Z[::6])
+    np.testing.assert_allclose(log_proba, expected, rtol=1e-9)
+    of_second = density.confidence(Z[::6], np.ones(10, int), log_odds=True)
+    np.testing.assert_allclose(of_second, [float(each) for each in odds], rtol=1e-9)
+    assert len(np.unique(density.confidence(Z, log_odds=True))) == 60
+    assert len(np.unique(density.confidence(Z))) < 30
+
+
+def test_the_three_values_that_all_came_out_as_zero():
+    density = GaussianDensityClassifier("tied_diag", temperature=1.0, var_smoothing=0)
+    mean, unit = np.zeros(1000), np.ones(1000)
+    mean[0] = 20
+    X = np.vstack([-mean - unit, -mean + unit, mean - unit, mean + unit])
+    density.fit(X, [0, 0, 1, 1])  # variance 1, means 40 apart
+    Z = np.zeros((3, 1000))
+    Z[:, 0] = np.log([2.9e-19, 1.4e-17, 6.7e-16]) / 40
+    log_proba = density.predict_log_proba(Z)[:, 0]
+    np.testing.assert_allclose(log_proba, [-2.9e-19, -1.4e-17, -6.7e-16], rtol=1e-12)
+    np.testing.assert_array_equal(density.predict_proba(Z)[:, 0].round(12), 1)
+
+
+def test_log_odds_are_those_of_the_posterior():
+    X, y = _logits(300)
+    softmax = SoftmaxClassifier().fit(X, y)
+    odds = softmax.confidence(X, log_odds=True)
+    np.testing.assert_allclose(odds, logit(softmax.predict_proba(X).max(axis=1)), rtol=1e-6)
+    of_labels = softmax.confidence(X, y, log_odds=True)
+    wanted = logit(softmax.predict_proba(X)[np.arange(300), y])
+    np.testing.assert_allclose(of_labels, wanted, rtol=1e-6, atol=1e-9)
+    far = softmax.confidence(1e300 * X, log_odds=True)
+    assert (far > 1e290).all()
+
+
+def test_of_one_class_alone_the_odds_are_infinite():
+    softmax = SoftmaxClassifier().fit([[1.0], [2.0]], ["a", "a"])
+    assert softmax.confidence([[3.0]], log_odds=True).tolist() == [np.inf]
+    assert softmax.predict_log_proba([[3.0]]).tolist() == [[0.0]]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.arange(4), np.arange(1, 5), np.array(list("abcd")), np.array([-1, 1, 7, 9])],
+    ids=["0 ...", "1 ...", "text", "some numbers"],
+)
+@pytest.mark.parametrize("kind", [np.asarray, list, pd.Series])
+def test_the_temperature_is_right_for_all_labels(labels, kind):
+    X, codes = _logits()
+    y = labels[codes]
+    given = pd.Series(y, index=np.arange(5000, 7000)) if kind is pd.Series else kind(y)
+    softmax = SoftmaxClassifier(temperature="nll").fit(X, given, X_val=X, y_val=given)
+    oracle = minimize(
+        lambda t: -log_softmax(X / t, axis=1)[np.arange(len(y)), codes].mean(), 1.0, tol=1e-10
+    )
+    np.testing.assert_allclose(softmax.temperature_, oracle.x[0], rtol=1e-4)
+    assert 2.7 < softmax.temperature_ < 3.3
+    np.testing.assert_allclose(
+        softmax.predict_proba(X), np.exp(log_softmax(X / oracle.x[0], axis=1)), atol=1e-4
+    )
+
+
+def test_the_temperature_of_two_classes():
+    X, codes = _logits(k=2)
+    y = np.array([-1, 1])[codes]
+    softmax = SoftmaxClassifier(temperature="nll").fit(X, y, X_val=X, y_val=y)
+    assert 2.7 < softmax.temperature_ < 3.3
+    some = y > 0  # the held-out pictures may lack a class
+    one = SoftmaxClassifier(temperature="nll").fit(X, y, X_val=X[some], y_val=y[some])
+    assert np.isfinite(one.temperature_)
+
+
+def test_the_temperature_does_not_depend_on_the_unit_of_the_logits():
+    X, y = _logits()
+    unit = fit_temperature(X, y)
+    for factor in (1e-9, 1e9):
+        np.testing.assert_allclose(fit_temperature(factor * X + 5, y), factor * unit, rtol=1e-5)
+
+
+def test_without_an_error_the_rule_of_succession_keeps_confidence_below_1():
+    rng = np.random.default_rng(0)
+    for n in (20, 200):
+        y = rng.integers(0, 5, n)
+        X = 8 * np.eye(5)[y] + rng.uniform(size=(n, 5))
+        softmax = SoftmaxClassifier(temperature="nll").fit(X, y, X_val=X, y_val=y)
+        expected = 1 - 0.8 / (n + 1)  # the unseen sample is right by chance, in 1 of 5
+        np.testing.assert_allclose(softmax.confidence(X).mean(), expected, atol=0.2 / n)
+
+
+def test_equal_logits_have_no_temperature():
+    assert fit_temperature(np.ones((3, 2)), np.array([0, 1, 0])) == 1.0
+
+
+def test_a_fixed_temperature_divides_the_logits():
+    X, y = _logits(50)
+    softmax = SoftmaxClassifier(temperature=2.5).fit(X, y)
+    np.testing.assert_allclose(softmax.predict_log_proba(X), log_softmax(X / 2.5, axis=1))
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, np.nan, "auto", None])
+def test_other_temperatures_are_refused(temperature):
+    X, y = _logits(50)
+    with pytest.raises(ValueError, match="temperature must be 'nll' or a finite float above 0"):
+        SoftmaxClassifier(temperature=temperature).fit(X, y)
+
+
+def test_a_temperature_needs_held_out_pictures():
+    X, y = _logits(50)
+    message = r"temperature='nll' needs X_val and y_val, got None: pass pictures that the network"
+    with pytest.raises(ValueError, match=message):
+        SoftmaxClassifier(temperature="nll").fit(X, y)
+
+
+def test_classes_name_the_logits_in_their_order():
+    X, y = _logits(500, k=10)
+    names = DIGITS[y]
+    softmax = SoftmaxClassifier(classes=DIGITS).fit(X, names)
+    assert softmax.classes_.tolist() == sorted(DIGITS)
+    np.testing.assert_array_equal(softmax.predict(X), DIGITS[X.argmax(axis=1)])
+    plain = SoftmaxClassifier().fit(X, y)
+    of_logits = softmax.predict_proba(X)[:, np.argsort(np.argsort(DIGITS))]
+    np.testing.assert_allclose(of_logits, plain.predict_proba(X), rtol=1e-12)
+    np.testing.assert_allclose(  # scikit-learn's metrics want columns in the order of the labels
+        log_loss(names, softmax.predict_proba(X), labels=softmax.classes_),
+        log_loss(y, plain.predict_proba(X), labels=range(10)),
+    )
+    np.testing.assert_allclose(softmax.confidence(X, names), plain.confidence(X, y), rtol=1e-12)
+    held_out = {"X_val": X, "y_val": names}
+    named = SoftmaxClassifier(classes=DIGITS, temperature="nll").fit(X, names, **held_out)
+    np.testing.assert_allclose(named.temperature_, fit_temperature(X, y), rtol=1e-5)
+
+
+def test_a_network_may_know_more_classes_than_there_are_in_y():
+    X, y = _logits(500, k=10)
+    few = y < 3
+    softmax = SoftmaxClassifier(classes=DIGITS).fit(X[few], DIGITS[y[few]])
+    assert softmax.predict_proba(X).shape == (500, 10)
+    with pytest.raises(ValueError, match=r"y has labels that classes lacks, \['ten'\]"):
+        clone(softmax).fit(X[:2], ["one", "ten"])
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "b"], [["a", "b", "c"]]])
+def test_classes_are_one_label_per_logit(classes):
+    with pytest.raises(ValueError, match="classes must have one label per logit, each once"):
+        SoftmaxClassifier(classes=classes).fit(np.eye(3), ["a", "b", "b"])
+
+
+def test_a_wrong_order_of_the_logits_is_warned_of():
+    X, y = _logits(1000, k=10, noise=3.0)
+    message = (
+        r"label for [0-9]+% of the samples, but for \d\d% if .*'zero', 'one', 'two'.*: pass clas"
+    )
+    with pytest.warns(UserWarning, match=message):
+        SoftmaxClassifier().fit(X, DIGITS[y])
+    right_twice = r"name the labels so that they sort into the order of the logits"
+    with pytest.warns(UserWarning, match=right_twice):
+        GaussianDensityClassifier(predict_from="features").fit(X, DIGITS[y])
+    from sklearn.neighbors import KernelDensity
+
+    with pytest.warns(UserWarning, match=right_twice):
+        DensityClassifier(KernelDensity(), predict_from="features").fit(X, DIGITS[y])
+
+
+def test_chance_and_a_poor_network_are_not_warned_of():
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for n, k in ((5, 5), (30, 3), (200, 2), (300, 100), (1000, 10)):
+            for _ in range(50):
+                logits, codes = rng.normal(size=(n, k)), rng.integers(0, k, n)
+                warn_of_order(logits, codes, np.arange(k), "")
+                warn_of_order(0 * logits, codes, np.arange(k), "")
+        X, y = _logits(1000, k=10, noise=0.2)
+        SoftmaxClassifier(classes=DIGITS).fit(X, DIGITS[y])
+
+
+def test_logits_that_are_never_the_largest_belong_to_no_label():
+    codes = np.tile([0, 1], 50)
+    logits = np.c_[codes, np.zeros(100), 1 - codes] * 2.0
+    with pytest.warns(UserWarning, match=r"labels \['b', None, 'a'\]: why"):
+        warn_of_order(logits, codes, np.array(["a", "b", "c"]), "why")
+
+
+def test_columns_stay_where_they_are_without_an_order():
+    X = np.eye(2)
+    assert in_order(X, None) is X
+
+
+def test_a_pickle_keeps_order_and_temperature():
+    X, y = _logits(500, k=10)
+    softmax = SoftmaxClassifier(classes=DIGITS, temperature=2.0).fit(X, DIGITS[y])
+    loaded = pickle.loads(pickle.dumps(softmax))
+    np.testing.assert_array_equal(loaded.predict_proba(X), softmax.predict_proba(X))
