@@ -18,6 +18,7 @@ ROOT = Path(sklearn_densconf.__file__).parent
 DRAWING = Path(__file__).resolve().parents[1] / "docs" / "_static" / "architecture.svg"
 LAYERS = (  # from the top: a room imports rooms of lower rows only
     ("paper",),
+    ("evaluation",),
     ("adversarial", "displays", "distortions", "datasets", "distributed"),
     ("features", "metrics", "rejection", "baselines"),
     ("density",),

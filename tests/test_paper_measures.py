@@ -9,13 +9,20 @@ from sklearn.metrics import roc_auc_score
 pytest.importorskip("skorch")
 pytest.importorskip("matplotlib")
 
-from sklearn_densconf.paper._data import Pictures, load_embedded_digits, scale_to_unit
-from sklearn_densconf.paper._findings import collect_findings
-from sklearn_densconf.paper._measures import measure_attack, measure_strangers, measure_sweep
-from sklearn_densconf.paper._progress import track
-from sklearn_densconf.paper._sweeps import every_other
-from sklearn_densconf.paper._tables import over_runs
-from sklearn_densconf.paper._texts import lead
+from sklearn_densconf.evaluation._case import collect_findings, show_cases
+from sklearn_densconf.evaluation._findings import Finding
+from sklearn_densconf.evaluation._measures import measure_sweep
+from sklearn_densconf.evaluation._pictures import Pictures, scale_to_unit
+from sklearn_densconf.evaluation._progress import track
+from sklearn_densconf.evaluation._report import lead
+from sklearn_densconf.evaluation._sweeps import every_other
+from sklearn_densconf.evaluation._tables import over_runs
+from sklearn_densconf.evaluation.cases.attack import measure_attack
+from sklearn_densconf.evaluation.cases.unknown import measure_unknown
+from sklearn_densconf.paper._confidences import COMPARED
+from sklearn_densconf.paper._data import load_embedded_digits
+from sklearn_densconf.paper._experiments import all_cases
+from sklearn_densconf.paper._texts import CALLED
 
 
 def test_a_sweep_is_measured_over_all_pictures_at_all_severities() -> None:
@@ -61,13 +68,17 @@ def test_rises_under_attack_are_counted_one_by_one() -> None:
 
 
 def test_known_pictures_are_the_positive_class() -> None:
-    measured = measure_strangers({"log p(z)": np.array([3.0, 2.0])}, {"log p(z)": np.zeros(5)})
+    measured = measure_unknown({"log p(z)": np.array([3.0, 2.0])}, {"log p(z)": np.zeros(5)})
     assert measured == {"log p(z)": {"auroc": 1.0}}
 
 
 def _run(softmax: float, density: float) -> dict:
     confidences = {"softmax": {"auroc": softmax}, "density": {"auroc": density}}
     return {"clean": {"confidences": confidences}}
+
+
+def _findings(runs: list[dict]) -> list[Finding]:
+    return collect_findings(show_cases(all_cases(), {"runs": runs, "labels": {}}, COMPARED))
 
 
 def test_better_is_better_in_every_training() -> None:
@@ -77,9 +88,9 @@ def test_better_is_better_in_every_training() -> None:
         "even": [_run(0.8, 0.9), _run(0.7, 0.6)],
     }
     for winner, runs in cases.items():
-        (finding,) = collect_findings(runs)
+        (finding,) = _findings(runs)
         assert finding.winner == winner
-    assert lead(cases["softmax"]) == [
+    assert lead(_findings(cases["softmax"]), CALLED) == [
         "Softmax is better at error detection (clean pictures).",
         "The density confidence is better at nothing that was measured.",
     ]
@@ -88,7 +99,7 @@ def test_better_is_better_in_every_training() -> None:
 def test_less_is_better_where_a_rise_is_a_failure() -> None:
     shares = {"softmax": {"share": 0.1}, "density": {"share": 0.2}}
     runs = [{**_run(0.5, 0.5), "table1": {"confidences": shares}}]
-    assert [finding.winner for finding in collect_findings(runs)] == ["even", "softmax"]
+    assert [finding.winner for finding in _findings(runs)] == ["even", "softmax"]
 
 
 def test_several_trainings_are_a_mean_and_a_standard_deviation() -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -144,7 +145,8 @@ def test_an_interrupted_run_leaves_no_results_and_goes_on_later(
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setitem(_experiments.EXPERIMENTS, "table1", interrupt)
+        attack = replace(_experiments.EXPERIMENTS["table1"], measure=interrupt)
+        patch.setitem(_experiments.EXPERIMENTS, "table1", attack)
         assert main(["all", *QUICK, "--out", str(out)]) == 130
     assert "goes on from what is done" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["cache"]

@@ -8,9 +8,8 @@ from pathlib import Path
 from sklearn_densconf.paper._demo import demonstrate
 from sklearn_densconf.paper._experiments import EXPERIMENTS
 from sklearn_densconf.paper._run import reproduce
-from sklearn_densconf.paper._study import VGG16, Settings
+from sklearn_densconf.paper._study import SWEEPS, VGG16, Settings
 from sklearn_densconf.paper._summary import summarise
-from sklearn_densconf.paper._sweeps import SWEEPS
 from sklearn_densconf.paper._train import WEIGHT_DECAY
 
 _DESCRIPTION = """\
@@ -27,17 +26,9 @@ Reproduce arXiv:1707.07013, "Confidence estimation in deep neural networks via d
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what the command line asks for.
+    """Run what the command line asks for, and return its exit code.
 
-    Parameters
-    ----------
-    arguments : sequence of str, default=None
-        Those of the command line; None takes ``sys.argv``.
-
-    Returns
-    -------
-    int
-        Exit code: 0, or 2 where the input is bad, which one line on stderr then explains.
+    0; or 2 where the input is bad, which one line on stderr then explains; 130 if interrupted.
     """
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
@@ -65,28 +56,28 @@ def _parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="EXPERIMENT", dest="experiment")
+    commands = parser.add_subparsers(required=True, metavar="EXPERIMENT")
     _add_demo(commands.add_parser("demo"))
     _add_summary(commands.add_parser("summary"))
     for name in ("all", *EXPERIMENTS):
-        _add_experiment(commands.add_parser(name))
+        _add_experiment(commands.add_parser(name), name)
     return parser
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_demonstrate)
+    parser.set_defaults(command=demonstrate)
     parser.add_argument("--data", type=Path, help="folder of MNIST's files; default: digits")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of the figure")
 
 
 def _add_summary(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_summarise)
+    parser.set_defaults(command=summarise)
     parser.add_argument("results", type=Path, nargs="+", help="results.json of each run")
     parser.add_argument("--out", type=Path, required=True, help="the page, a Markdown file")
 
 
-def _add_experiment(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_reproduce)
+def _add_experiment(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.set_defaults(command=_reproduce, experiment=name)
     add = parser.add_argument
     add("--dataset", choices=tuple(SWEEPS), default="digits")
     add("--data", type=Path, help="folder of MNIST's four files, or of train and val of ImageNet")
@@ -98,17 +89,10 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=_positive, default=1, metavar="N", help="number of trainings")
     add("--weight-decay", type=float, default=WEIGHT_DECAY, help="of LeNet-5's training")
     add("--attacked", type=_positive, metavar="N", help="number of pictures to attack")
-    add("--strangers", type=Path, help="folder of another data set's t10k-images-idx3-ubyte")
-    for name, sweep in SWEEPS["imagenet"].items():
-        add(f"--{name.lower()}", type=float, nargs="+", metavar="S", help=f"other {sweep.label}")
-
-
-def _demonstrate(*, experiment: str, **options: Path) -> Path:  # noqa: ARG001 - argparse's
-    return demonstrate(**options)
-
-
-def _summarise(*, experiment: str, **options: Path) -> Path:  # noqa: ARG001 - argparse's
-    return summarise(**options)  # type: ignore[arg-type]
+    add("--unknown", "--strangers", type=Path, dest="strangers", metavar="FOLDER",
+        help="out-of-distribution pictures: another data set's t10k-images-idx3-ubyte")  # fmt: skip
+    for kind, sweep in SWEEPS["imagenet"].items():
+        add(f"--{kind.lower()}", type=float, nargs="+", metavar="S", help=f"other {sweep.label}")
 
 
 def _positive(text: str) -> int:

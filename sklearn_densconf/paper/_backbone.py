@@ -25,15 +25,8 @@ class PixelNetwork(nn.Module):
     """A network behind its own normalisation, reduced to the logits of some of its classes.
 
     Distortions and attacks are then in units of pixels, and a picture is one array of uint8.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        From normalised pictures to logits.
-    black, white : Tensor of shape (n_channels,)
-        What the normalisation makes of a black and of a white pixel.
-    outputs : sequence of int
-        Which logits to give, in this order.
+    ``black`` and ``white``, (c,) each, are what the normalisation makes of a black and of a white
+    pixel; ``outputs`` says which logits to give, in this order.
     """
 
     black: torch.Tensor
@@ -41,11 +34,7 @@ class PixelNetwork(nn.Module):
     outputs: torch.Tensor
 
     def __init__(
-        self,
-        network: nn.Module,
-        black: torch.Tensor,
-        white: torch.Tensor,
-        outputs: Sequence[int],
+        self, network: nn.Module, black: torch.Tensor, white: torch.Tensor, outputs: Sequence[int]
     ) -> None:
         super().__init__()
         self.network = network
@@ -54,18 +43,7 @@ class PixelNetwork(nn.Module):
         self.register_buffer("outputs", torch.as_tensor(outputs))
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Give the logits.
-
-        Parameters
-        ----------
-        X : Tensor of shape (n_samples, n_channels, height, width)
-            Pictures with pixels in [0, 1].
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_outputs)
-            Logits of the classes asked for.
-        """
+        """Compute the logits asked for of pictures (n_samples, c, height, width) in [0, 1]."""
         normalised = self.black + (self.white - self.black) * X
         return self.network(normalised)[:, self.outputs]
 
@@ -74,17 +52,9 @@ class PixelNetwork(nn.Module):
 class Backbone:
     """A network and its preprocessing, taken apart into cropping and normalisation.
 
-    Attributes
-    ----------
-    network : torch.nn.Module
-        From normalised pictures to logits.
-    preprocessing : callable
-        From an RGB picture of PIL to a float tensor (n_channels, height, width): resized, cropped
-        and normalised, channel by channel.
-    black, white : Tensor of shape (n_channels,)
-        What it makes of a black and of a white pixel.
-    n_outputs : int
-        Number of logits.
+    ``preprocessing`` makes of an RGB picture of PIL a float tensor (c, height, width): resized,
+    cropped and normalised, channel by channel; ``black`` and ``white``, (c,) each, are what it
+    makes of a black and of a white pixel.
     """
 
     network: nn.Module
@@ -94,7 +64,7 @@ class Backbone:
     n_outputs: int
 
     def crop(self, path: str) -> np.ndarray:
-        """Give the pixels that the network sees of a picture file: uint8, (c, height, width)."""
+        """Return the pixels that the network sees of a picture file: uint8, (c, height, width)."""
         image = import_optional("PIL.Image", "Reading picture files")
         try:
             with image.open(path) as picture:
@@ -109,34 +79,16 @@ class Backbone:
         return pixels.round().clamp(0, 255).to(torch.uint8).numpy()
 
     def on_pixels(self, outputs: Sequence[int]) -> PixelNetwork:
-        """Give the network of pixels in [0, 1] with these outputs."""
+        """Return the network of pixels in [0, 1] with these outputs."""
         return PixelNetwork(self.network, self.black, self.white, outputs).eval()
 
 
 def load_backbone(name: str) -> Backbone:
     """Build a network and find out how it normalises pixels.
 
-    Parameters
-    ----------
-    name : str
-        "torchvision:NAME" or "timm:NAME", with the library's weights and preprocessing; or
-        "package.module:function" or "path/to/file.py:function", called without arguments, where
-        the module also has ``preprocess(picture)``, from a picture of PIL to a tensor.
-
-    Returns
-    -------
-    Backbone
-        The network.
-
-    Raises
-    ------
-    ValueError
-        If the name has none of these forms, nothing is there by that name, or the preprocessing
-        is not a crop followed by a normalisation.
-    ImportError
-        If a library or module is missing.
-    OSError
-        If a library cannot get the weights.
+    Named by "torchvision:NAME" or "timm:NAME", with the library's weights and preprocessing; or
+    "package.module:function" or "path/to/file.py:function", called without arguments, where the
+    module also has ``preprocess(picture)``, from a picture of PIL to a tensor.
     """
     try:
         network, preprocessing = (_library if name.startswith(_LIBRARIES) else _own)(name)
@@ -158,7 +110,7 @@ def _library(name: str) -> tuple[nn.Module, Callable[[Any], torch.Tensor]]:
 
 
 def _own(name: str) -> tuple[nn.Module, Callable[[Any], torch.Tensor]]:
-    """Give the user's network and preprocessing."""
+    """Return the user's network and preprocessing."""
     home, colon, function = name.rpartition(":")
     if not colon:
         raise ValueError(
@@ -184,7 +136,7 @@ def _module_of_file(path: Path) -> ModuleType:
 def _measure_normalisation(
     name: str, preprocessing: Callable[[Any], torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Size]:
-    """Give what becomes of black and of white, and the shape; the rest must lie on that line."""
+    """Return what becomes of black and of white, and the shape; the rest must lie on that line."""
     image = import_optional("PIL.Image", "Reading picture files")
     size = (_LARGEST_INPUT, _LARGEST_INPUT)
     black, grey, white = (

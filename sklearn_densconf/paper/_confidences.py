@@ -1,16 +1,15 @@
-"""The confidences that every experiment compares, from one pass through the network."""
+"""The four readings of the paper, from one pass through the network."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, SoftmaxClassifier
-from sklearn_densconf.paper._data import Pictures
-from sklearn_densconf.paper._progress import track
+from sklearn_densconf.evaluation._pictures import Pictures
+from sklearn_densconf.evaluation._progress import track
+from sklearn_densconf.evaluation._subject import Subject
 
 SOFTMAX, DENSITY = "softmax", "density"
 _READINGS: dict[str, dict[str, Any]] = {
@@ -19,92 +18,16 @@ _READINGS: dict[str, dict[str, Any]] = {
     "plain Bayes": {"temperature": 1.0},
 }
 CONFIDENCES = (SOFTMAX, *_READINGS)
+COMPARED = (SOFTMAX, DENSITY)
 # For figure 1 alone: the largest posterior, whatever the network says, and with a background.
 OWN_LABEL, BACKGROUND = "density, own label", "density, 1 % background"
-
-
-class Opinions(NamedTuple):
-    """What a network says of pictures, and how sure each confidence is of it.
-
-    Attributes
-    ----------
-    labels : ndarray of shape (n_pictures,), int64
-        The network's labels, argmax z: the paper's rule, the same for every confidence.
-    confidences : dict of str to ndarray of shape (n_pictures,)
-        Confidence in that label, in [0, 1].
-    """
-
-    labels: np.ndarray
-    confidences: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A trained network under examination.
-
-    Attributes
-    ----------
-    extractor : FeatureExtractor
-        From pictures to logits z; keeps what it has seen.
-    models : dict of str to classifier
-        Each confidence under its name, fitted to z.
-    """
-
-    extractor: FeatureExtractor
-    models: dict[str, Any]
-
-    def examine(self, pixels: np.ndarray, names: Iterable[str] = CONFIDENCES) -> Opinions:
-        """Give labels and confidences of pictures.
-
-        Parameters
-        ----------
-        pixels : ndarray of shape (n_pictures, c, height, width)
-            Floating in [0, 1] or uint8.
-        names : iterable of str
-            Which confidences.
-
-        Returns
-        -------
-        Opinions
-            All of them from one pass through the network.
-        """
-        return self.judge(self.extractor.transform(pixels), names)
-
-    def judge(self, z: np.ndarray, names: Iterable[str] = CONFIDENCES) -> Opinions:
-        """Give labels and confidences of pictures whose logits (n_pictures, n_classes) are known.
-
-        Parameters
-        ----------
-        z : ndarray of shape (n_pictures, n_classes), float32
-            Logits.
-        names : iterable of str
-            Which confidences.
-
-        Returns
-        -------
-        Opinions
-            Labels and confidences.
-        """
-        confidences = {name: self.models[name].confidence(z).astype(np.float64) for name in names}
-        return Opinions(z.argmax(axis=1), confidences)
 
 
 def fit_subject(network: nn.Module, pictures: Pictures, memory: Path) -> Subject:
     """Fit every confidence to the training pictures: steps 2 and 3 of the method.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        From pixels in [0, 1] to logits, one a class.
-    pictures : Pictures
-        What it was trained on.
-    memory : Path
-        Folder that keeps the features.
-
-    Returns
-    -------
-    Subject
-        The network and its confidences.
+    The network gives one logit per class; the label is that of the largest, the paper's rule, the
+    same for every confidence. Features are kept in the folder ``memory``.
     """
     classes = np.unique(pictures.y)
     densities = {name: _density(**reading) for name, reading in _READINGS.items()}
@@ -117,7 +40,16 @@ def fit_subject(network: nn.Module, pictures: Pictures, memory: Path) -> Subject
         for density in densities.values():
             density.partial_fit(z, y, classes)
     softmax = SoftmaxClassifier().fit(np.eye(len(classes)), classes)
-    return Subject(extractor, {SOFTMAX: softmax, **densities})
+    models = {SOFTMAX: softmax, **densities}
+    return Subject(
+        extractors=(extractor,),
+        models={name: (0, model) for name, model in models.items()},
+        names=CONFIDENCES,
+        compared=COMPARED,
+        one_label=True,
+        log_densities={"log p(z)": DENSITY},
+        attackable=(0,),
+    )
 
 
 def _density(**reading: Any) -> GaussianDensityClassifier:

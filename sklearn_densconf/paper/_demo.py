@@ -3,22 +3,16 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.pipeline import make_pipeline
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, SoftmaxClassifier
-from sklearn_densconf._optional import import_optional
 from sklearn_densconf.displays import ConfidenceCurveDisplay
 from sklearn_densconf.distortions import gaussian_blur, gaussian_noise
+from sklearn_densconf.evaluation._figures import new_figure
 from sklearn_densconf.metrics import ConfidenceCurve, confidence_curve
-from sklearn_densconf.paper._data import (
-    Folder,
-    in_memory_pixels,
-    load_embedded_digits,
-    load_original_mnist,
-)
+from sklearn_densconf.paper._data import in_memory_pixels, load_embedded_digits, load_original_mnist
 from sklearn_densconf.paper._train import train_lenet5
 
 _SWEEPS: dict[str, tuple[Callable[..., np.ndarray], np.ndarray]] = {
@@ -27,20 +21,10 @@ _SWEEPS: dict[str, tuple[Callable[..., np.ndarray], np.ndarray]] = {
 }
 
 
-def demonstrate(data: Folder | None, out: Folder) -> Path:
-    """Train, fit, distort, compare: print tables and save a figure.
+def demonstrate(data: Path | None, out: Path) -> Path:
+    """Train, fit, distort, compare: print tables, save a figure and return its path, a PNG file.
 
-    Parameters
-    ----------
-    data : path or None
-        Folder of the original MNIST files; None takes the digits that scikit-learn has.
-    out : path
-        Folder of the figure; made if it is not there.
-
-    Returns
-    -------
-    Path
-        The figure, a PNG file.
+    ``data`` is the folder of the original MNIST files; None takes the digits of scikit-learn.
     """
     dataset = load_embedded_digits() if data is None else load_original_mnist(data)
     X, X_test = in_memory_pixels(dataset.train), in_memory_pixels(dataset.test)
@@ -60,7 +44,7 @@ def demonstrate(data: Folder | None, out: Folder) -> Path:
         pictures = {s: (distort(X_test, s, channel_axis=1), y_test) for s in severities}
         sweeps[title] = {name: confidence_curve(model, pictures) for name, model in models.items()}
         print(f"\n{_table(title, sweeps[title])}")
-    path = Path(out) / "demo.png"
+    path = out / "demo.png"
     _draw(sweeps, path)
     print(f"\nFigure: {path}")
     return path
@@ -77,11 +61,9 @@ def _table(title: str, curves: dict[str, ConfidenceCurve]) -> str:
 
 
 def _draw(sweeps: dict[str, dict[str, ConfidenceCurve]], path: Path) -> None:
-    pyplot = import_optional("matplotlib.pyplot", "The figure")
-    figure, axes = pyplot.subplots(1, len(sweeps), figsize=(10, 4), layout="constrained")
+    figure = new_figure(figsize=(10, 4))
+    axes = figure.subplots(1, len(sweeps))
     for ax, (title, curves) in zip(axes, sweeps.items(), strict=True):
-        shown: Any = ConfidenceCurveDisplay(curves=curves, severity_name=title)
-        shown.plot(ax, relative=False)
+        ConfidenceCurveDisplay(curves=curves, severity_name=title).plot(ax, relative=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-    pyplot.close(figure)

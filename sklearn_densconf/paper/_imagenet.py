@@ -5,35 +5,20 @@ from joblib import Parallel, delayed
 from sklearn.utils import Bunch
 
 from sklearn_densconf.datasets import load_imagenet
+from sklearn_densconf.evaluation._pictures import Pictures
 from sklearn_densconf.paper._backbone import Backbone
-from sklearn_densconf.paper._data import Dataset, Folder, Pictures
+from sklearn_densconf.paper._data import Dataset, Folder
 
 _CHUNK = 250  # pictures of 224 x 224 x 3 bytes: 38 MB
 
 
 def load_cropped_imagenet(folder: Folder, backbone: Backbone) -> tuple[Dataset, np.ndarray]:
-    """Give the pictures of ILSVRC2012, or of a subset of its classes, and the logits they need.
+    """Return the pictures of ILSVRC2012, or of a subset of its classes, and the logits they need.
 
-    Parameters
-    ----------
-    folder : path
-        Folder that holds ``train`` and ``val``.
-    backbone : Backbone
-        The network; it has 1000 logits, or one for each class in the folder, in their order.
-
-    Returns
-    -------
-    dataset : Dataset
-        Training pictures, and those of validation as the ones held out; uint8, cropped as the
-        network's preprocessing does it. Labels count the classes that are there.
-    outputs : ndarray of shape (n_classes,), int64
-        The logits of those classes.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the folder is not as it should be, its two parts have different classes, or the network
-        has another number of classes.
+    ``folder`` holds ``train`` and ``val``; the network has 1000 logits, or one for each class in
+    the folder, in their order. Pictures are uint8, cropped as the network's preprocessing does it;
+    labels count the classes that are there, and the second result, int64 of shape (n_classes,),
+    says which logits are theirs.
     """
     train, val = (load_imagenet(folder, split=split) for split in ("train", "val"))
     present = np.unique(train.y)

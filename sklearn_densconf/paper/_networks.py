@@ -10,13 +10,6 @@ class LeNet5(nn.Module):
 
     Convolutions of 20 and 50 kernels of 5 x 5, each followed by 2 x 2 max pooling; a hidden layer
     of 500 units; one output unit a class. Hidden layers are rectified.
-
-    Parameters
-    ----------
-    n_classes : int, default=10
-        Number of output units.
-    n_channels : int, default=1
-        Number of channels of the pictures.
     """
 
     def __init__(self, n_classes: int = 10, n_channels: int = 1) -> None:
@@ -27,18 +20,7 @@ class LeNet5(nn.Module):
         self.fc2 = nn.Linear(500, n_classes)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Give the activations before softmax.
-
-        Parameters
-        ----------
-        X : Tensor of shape (n_samples, n_channels, 28, 28)
-            Pictures with pixels in [0, 1].
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_classes)
-            The logits.
-        """
+        """Compute the logits (n_samples, n_classes) of pictures (n_samples, n_channels, 28, 28)."""
         X = functional.max_pool2d(functional.relu(self.conv1(X)), 2)  # (n, 20, 12, 12)
         X = functional.max_pool2d(functional.relu(self.conv2(X)), 2)  # (n, 50, 4, 4)
         return self.fc2(functional.relu(self.fc1(X.flatten(1))))

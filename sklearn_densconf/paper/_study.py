@@ -11,120 +11,81 @@ import numpy as np
 import torch
 from torch import nn
 
+from sklearn_densconf.distortions import gaussian_blur, gaussian_noise, jpeg
+from sklearn_densconf.evaluation._pictures import Pictures
+from sklearn_densconf.evaluation._sweeps import Sweep, every_other
 from sklearn_densconf.paper._backbone import load_backbone
 from sklearn_densconf.paper._data import (
     Dataset,
-    Pictures,
     in_memory_pixels,
     load_embedded_digits,
     load_original_mnist,
     load_strangers,
 )
 from sklearn_densconf.paper._imagenet import load_cropped_imagenet
-from sklearn_densconf.paper._sweeps import SWEEPS, Sweep, every_other
 from sklearn_densconf.paper._train import WEIGHT_DECAY, train_lenet5
 
 VGG16 = "torchvision:vgg16"
 _ATTACKED_WHERE_SLOW = 100  # pictures of ImageNet on a CPU
-_QUICK = {"digits": (20, 5), "mnist": (20, 5), "imagenet": (4, 2)}  # pictures a class
-
-
+_QUICK = {"digits": (20, 5), "mnist": (20, 5), "imagenet": (4, 2)}  # pictures per class
 Network = Callable[[Dataset, int, joblib.Memory], nn.Module]
 Loaded = tuple[Dataset, str, Network]
 
 
+_SMALL = {
+    "noise": Sweep(
+        gaussian_noise, tuple(i / 10 for i in range(11)), "Noise σ (pixels 0–1)", seeded=True
+    ),
+    "blur": Sweep(gaussian_blur, tuple(i / 5 for i in range(11)), "Blur σ (pixels)"),
+}
+SWEEPS = {
+    "digits": _SMALL,
+    "mnist": _SMALL,
+    "imagenet": {
+        "noise": Sweep(
+            gaussian_noise, (0, 10, 20, 30, 40, 60, 80, 100), "Noise σ (of 255)", seeded=True
+        ),
+        "blur": Sweep(gaussian_blur, (0, 2, 4, 8, 12, 18, 24, 36), "Blur σ (pixels of 224)"),
+        "JPEG": Sweep(jpeg, (100, 80, 60, 40, 20, 10, 5, 1), "JPEG quality", "quality"),
+    },
+}
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What the command line asks for.
+    """What the command line asks for."""
 
-    Attributes
-    ----------
-    experiment : str
-        "all" or one of the experiments.
-    dataset : str
-        "digits", "mnist" or "imagenet".
-    data : Path or None
-        Folder of the data set; the digits have none.
-    backbone : str
-        The network for ImageNet; the others have LeNet-5.
-    quick : bool
-        Whether to take a few pictures and severities only.
-    seeds : int
-        How many trainings (and seeds of the noise).
-    weight_decay : float
-        Of LeNet-5's training.
-    severities : dict of str to list of float
-        Severities of each distortion that are not the paper's.
-    attacked : int or None
-        How many pictures to attack; None takes all, on ImageNet 100 if there is no GPU.
-    strangers : Path or None
-        Folder of another data set in MNIST's format.
-    """
-
-    experiment: str
+    experiment: str  # "all" or one of the experiments
     dataset: str = "digits"
-    data: Path | None = None
-    backbone: str = VGG16
-    quick: bool = False
-    seeds: int = 1
-    weight_decay: float = WEIGHT_DECAY
-    severities: dict[str, list[float]] | None = None
-    attacked: int | None = None
-    strangers: Path | None = None
+    data: Path | None = None  # folder of the data set; the digits have none
+    backbone: str = VGG16  # for ImageNet; the others have LeNet-5
+    quick: bool = False  # a few pictures and severities only
+    seeds: int = 1  # how many trainings, and seeds of the noise
+    weight_decay: float = WEIGHT_DECAY  # of LeNet-5's training
+    severities: dict[str, list[float]] | None = None  # those that are not the paper's
+    attacked: int | None = None  # None takes all pictures, on ImageNet 100 if there is no GPU
+    strangers: Path | None = None  # folder of out-of-distribution pictures in MNIST's format
 
     def as_json(self) -> dict[str, Any]:
-        """Give the settings as numbers and strings; of folders and files their names only."""
+        """Return the settings as numbers and strings; of folders and files their names only."""
         plain = {k: v.name if isinstance(v, Path) else v for k, v in asdict(self).items()}
         return plain | {"backbone": re.sub(r"^.*[/\\](?=[^/\\]+\.py:)", "", self.backbone)}
 
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that the experiments need, loaded and checked.
-
-    Attributes
-    ----------
-    dataset : Dataset
-        Pictures.
-    network_name : str
-        What the network is called.
-    network : callable
-        From the data set, a seed and a store of what was computed before to a trained network:
-        from pixels in [0, 1] to one logit a class.
-    sweeps : dict of str to Sweep
-        How the pictures are distorted.
-    attacked : Pictures
-        Those to attack.
-    strangers : Pictures or None
-        Pictures of another data set.
-    """
+    """Everything that the experiments need, loaded and checked."""
 
     dataset: Dataset
     network_name: str
-    network: Network
+    network: Network  # from the data set, a seed and a store to a trained network of pixels
     sweeps: dict[str, Sweep]
     attacked: Pictures
     strangers: Pictures | None
 
 
 def load_study(settings: Settings) -> Study:
-    """Load data and network, and check every input before anything long starts.
-
-    Parameters
-    ----------
-    settings : Settings
-        What is asked for.
-
-    Returns
-    -------
-    Study
-        What is studied.
-
-    Raises
-    ------
-    ValueError, OSError, ImportError
-        If the data, the network or a severity is not as it should be.
-    """
+    """Load data and network, and check every input before anything long starts."""
     dataset, name, network = _LOADERS[settings.dataset](settings)
     dataset = _reduced(dataset) if settings.quick else dataset
     sweeps = _chosen_sweeps(settings, dataset.test.read(np.arange(1)))
@@ -133,7 +94,7 @@ def load_study(settings: Settings) -> Study:
 
 
 def _reduced(dataset: Dataset) -> Dataset:
-    """Give the first pictures of each class: enough to try the command."""
+    """Return the first pictures of each class: enough to try the command."""
     n_train, n_test = _QUICK[dataset.name]
     train, test = dataset.train, dataset.test
     return replace(
@@ -179,7 +140,7 @@ def _with_lenet5(dataset: Dataset, settings: Settings) -> Loaded:
 
 
 def _chosen_sweeps(settings: Settings, picture: np.ndarray) -> dict[str, Sweep]:
-    """Give the sweeps, with the user's severities; each is tried on one picture."""
+    """Return the sweeps, with the user's severities; each is tried on one picture."""
     asked, sweeps = settings.severities or {}, SWEEPS[settings.dataset]
     unknown = sorted(set(asked) - set(sweeps))
     if unknown:
@@ -188,8 +149,8 @@ def _chosen_sweeps(settings: Settings, picture: np.ndarray) -> dict[str, Sweep]:
             f"{' and '.join(sweeps)} only; leave the option out"
         )
     for name, severities in asked.items():
-        sweeps = sweeps | {name: replace(sweeps[name], severities=tuple(severities))}
-        _check_severities(name, sweeps[name], picture)
+        option = f"--{name.lower()}"
+        sweeps = sweeps | {name: sweeps[name].with_severities(option, severities, picture)}
     if settings.quick:
         sweeps = {
             k: replace(v, severities=tuple(every_other(v.severities, 3))) for k, v in sweeps.items()
@@ -197,20 +158,10 @@ def _chosen_sweeps(settings: Settings, picture: np.ndarray) -> dict[str, Sweep]:
     return sweeps
 
 
-def _check_severities(name: str, sweep: Sweep, picture: np.ndarray) -> None:
-    if len(set(sweep.severities)) < max(2, len(sweep.severities)):
-        raise ValueError(f"--{name.lower()} needs at least two severities, all different")
-    for severity in sweep.severities:
-        try:
-            sweep.apply(picture, severity, 0)
-        except ValueError as error:
-            raise ValueError(f"--{name.lower()} {severity:g}: {error}") from error
-
-
 def _attacked(settings: Settings, pictures: Pictures) -> Pictures:
-    """Give the pictures to attack, spread evenly over all of them and so over the classes."""
+    """Return the pictures to attack."""
     slow = settings.dataset == "imagenet" and not torch.cuda.is_available()
     n = settings.attacked or min(len(pictures), _ATTACKED_WHERE_SLOW if slow else len(pictures))
     if n > len(pictures):
         raise ValueError(f"--attacked {n}: there are only {len(pictures)} pictures to attack")
-    return pictures.only(np.linspace(0, len(pictures) - 1, n).round().astype(int))
+    return pictures.spread(n)

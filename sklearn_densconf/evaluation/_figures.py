@@ -1,0 +1,53 @@
+"""What the figures share: panels, curves over runs, and SVG."""
+
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sklearn_densconf._optional import import_optional
+
+PANEL = (4.6, 3.8)  # inches
+
+
+def new_figure(**options: Any) -> Any:
+    """Return a figure that belongs to no window: nothing has to be closed."""
+    return import_optional("matplotlib.figure", "Figures").Figure(layout="constrained", **options)
+
+
+def draw_panels(draw: Callable[[str, Any], object], names: Sequence[str]) -> Any:
+    """Draw panels side by side; return the figure."""
+    figure = new_figure(figsize=(PANEL[0] * len(names), PANEL[1]))
+    for name, ax in zip(names, np.atleast_1d(figure.subplots(1, len(names))), strict=True):
+        draw(name, ax)
+    return figure
+
+
+def means_of_runs(runs: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the mean confidences of all runs, (n_runs, n_severities) under each name."""
+    return {
+        name: np.array([run["confidences"][name]["mean"] for run in runs])
+        for name in runs[0]["confidences"]
+    }
+
+
+def save_figure(figure: Any, path: Path, formats: Sequence[str]) -> None:
+    """Write a figure as SVG and in other formats; ``path`` has no suffix."""
+    for kind in set(formats) - {"svg"}:
+        figure.savefig(path.with_suffix(f".{kind}"), dpi=150)
+    path.with_suffix(".svg").write_text(as_svg(figure, path.name), encoding="utf-8")
+
+
+def as_svg(figure: Any, salt: str) -> str:
+    """Return a figure as an SVG element, without the XML declaration; always the same text.
+
+    ``salt`` makes the ids inside differ from those of other figures on one page.
+    """
+    matplotlib = import_optional("matplotlib", "Figures")
+    buffer = StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
