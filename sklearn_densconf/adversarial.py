@@ -5,6 +5,7 @@ neural networks", CVPR 2016, arXiv:1511.04599, algorithm 2.
 """
 
 import copy
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral
@@ -22,7 +23,6 @@ __all__ = ["DeepFoolResult", "deepfool"]
 Bounds = tuple[float, float]
 
 _BEYOND = 1e-4  # added to the distance, as in the authors' code, so that a step crosses the border
-_TINY = 1e-8  # where a gradient is 0 the step is 0, not NaN
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def deepfool(
     Parameters
     ----------
     model : torch.nn.Module
-        The network, from a batch of pictures to logits (n_samples, n_classes). For norms and bounds
+        The network, from a batch of pictures to logits (n_samples, n_classes), in any unit; a
+        warning is given where they are probabilities, whose gradients vanish. For norms and bounds
         in units of the pixels, any normalisation of the pixels must be part of it.
     X : ndarray or Tensor of shape (n_samples, ...), floating
         The pictures, as the network takes them.
@@ -161,6 +162,7 @@ def _attacked(
         raise ValueError(
             "the network's output for finite pictures is not finite: check its weights"
         )
+    _warn_of_probabilities(before)
     labels = before.argmax(1)
     others = before.scatter(1, labels[:, None], -torch.inf)
     rivals = others.topk(min(top, before.shape[1]) - 1).indices  # (n, top - 1)
@@ -174,6 +176,21 @@ def _attacked(
     norms = torch.linalg.vector_norm((adversarial - pictures).flatten(1), dim=1, dtype=exact)
     columns = [norms, iterations, success, labels, after.argmax(1)]
     return adversarial, *(column.to(pictures.device) for column in columns)
+
+
+def _warn_of_probabilities(outputs: torch.Tensor) -> None:
+    """Warn where the outputs are a softmax's, whose gradients vanish where it is sure."""
+    if outputs.min() < 0 or outputs.max() > 1:
+        return
+    rounding = min(100 * torch.finfo(outputs.dtype).eps, 0.05)
+    if (outputs.sum(1, dtype=torch.float32) - 1).abs().max() <= rounding:
+        warnings.warn(
+            "the network's outputs are probabilities, in [0, 1] with a sum of 1 per sample: steps "
+            "along their gradients, which vanish where the network is sure, are too long or lead "
+            "nowhere; pass the network without its last softmax",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _walk(
@@ -214,9 +231,14 @@ def _step(
     step = torch.zeros_like(X)
     for gap in gaps.unbind(1):
         (gradient,) = torch.autograd.grad(gap.sum(), X, retain_graph=True)
-        norm = gradient.flatten(1).norm(dim=1) + _TINY
-        distance = gap.detach().abs() / norm
-        unit = gradient / _over_pixels(norm, X)
+        # Relative to the largest slope: the unit of the logits cancels, no square overflows.
+        slope = gradient.flatten(1).abs().amax(1)
+        flat = slope == 0  # no step leads to that border
+        slope = torch.where(flat, 1, slope)
+        direction = gradient / _over_pixels(slope, X)
+        norm = torch.where(flat, 1, direction.flatten(1).norm(dim=1))
+        distance = torch.where(flat, torch.inf, gap.detach().abs() / slope / norm)
+        unit = direction / _over_pixels(norm, X)
         nearer = _over_pixels(distance < nearest, X)
         step = torch.where(nearer, _over_pixels(distance + _BEYOND, X) * unit, step)
         nearest = torch.minimum(distance, nearest)

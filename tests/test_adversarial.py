@@ -1,5 +1,6 @@
 """DeepFool against the closed form of affine networks, foolbox, and what it promises."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -364,6 +365,82 @@ def test_a_network_with_broken_weights_is_refused():
     network = affine(np.full((2, 2), np.nan), np.zeros(2))
     with pytest.raises(ValueError, match="output for finite pictures is not finite: check"):
         deepfool(network, np.ones((1, 2)))
+
+
+class Scaled(nn.Module):
+    """Logits in another unit."""
+
+    def __init__(self, network, factor):
+        super().__init__()
+        self.network, self.factor = network, factor
+
+    def forward(self, X):
+        return self.network(X) * self.factor
+
+
+@pytest.mark.parametrize("exponent", [-80, -40, -24, 66, 100])
+def test_the_unit_of_the_logits_changes_no_bit(lenet, held_out, exponent):
+    expected = deepfool(lenet, held_out[0][:20], device="cpu")
+    got = deepfool(Scaled(lenet, 2.0**exponent), held_out[0][:20], device="cpu")
+    assert expected.success.all()
+    np.testing.assert_array_equal(got.adversarial, expected.adversarial)
+    np.testing.assert_array_equal(got.iterations, expected.iterations)
+
+
+@pytest.mark.parametrize("factor", [1e-20, 1e-7, 1.0, 1e20, 1e30])
+def test_an_affine_network_in_any_unit_is_fooled_in_the_known_length(factor):
+    network = Scaled(affine(8 * np.eye(2), np.zeros(2)).float(), factor)
+    result = deepfool(network, np.float32([[1, 0]]), device="cpu")
+    assert result.success.all()
+    np.testing.assert_allclose(result.norms, 1.02 * (np.sqrt(0.5) + 1e-4), rtol=1e-4)
+
+
+def test_a_rival_without_a_slope_is_no_border():
+    weight = np.float32([[1, 0], [0, 0], [1, 0], [0.5, 0.5]])  # rival 2 never gets nearer
+    result = deepfool(affine(weight, np.float32([0, -9, 0, 0])), np.float32([[1, 0]]), device="cpu")
+    assert result.success.all()
+    assert result.labels_after.tolist() == [3]
+
+
+class Softmax(nn.Module):
+    """Probabilities from within `forward`, where no list of modules shows them."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, X):
+        return self.network(X).softmax(1)
+
+
+class Pair(nn.Module):
+    """The probabilities of two classes from one logit."""
+
+    def forward(self, logits):
+        probability = logits[:, :1].sigmoid()
+        return torch.cat([probability, 1 - probability], dim=1)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda network: nn.Sequential(network, nn.Softmax(1)),
+        Softmax,
+        lambda network: Softmax(network).to(torch.bfloat16),
+        lambda network: Softmax(Scaled(network, 1e4)),
+        lambda network: nn.Sequential(network, Pair()),
+    ],
+    ids=["module", "function", "bfloat16", "saturated", "two classes of one logit"],
+)
+def test_a_network_of_probabilities_is_warned_of(lenet, held_out, wrap):
+    with pytest.warns(UserWarning, match="outputs are probabilities.*without its last softmax"):
+        deepfool(wrap(copy.deepcopy(lenet)), held_out[0][:4], max_iter=1, device="cpu")
+
+
+def test_log_probabilities_are_logits(lenet, held_out):
+    expected = deepfool(lenet, held_out[0][:20], device="cpu")
+    got = deepfool(nn.Sequential(lenet, nn.LogSoftmax(1)), held_out[0][:20], device="cpu")
+    np.testing.assert_allclose(got.norms, expected.norms, rtol=1e-3)
 
 
 def test_more_candidates_than_classes_means_all_classes(plane):
