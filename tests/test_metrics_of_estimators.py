@@ -19,6 +19,7 @@ from sklearn.svm import LinearSVC
 
 from sklearn_densconf.metrics import (
     SCORERS,
+    area_under_generalized_risk_coverage,
     area_under_risk_coverage,
     confidence_curve,
     confidence_monotonicity,
@@ -190,6 +191,9 @@ def test_scorers_are_the_metrics_of_the_held_out_part(iris):
     confidence = fitted.predict_proba(X[test]).max(axis=1)
     expected = {
         "error_detection_auroc": roc_auc_score(correct, confidence),
+        "neg_area_under_generalized_risk_coverage": -area_under_generalized_risk_coverage(
+            correct, confidence
+        ),
         "neg_area_under_risk_coverage": -area_under_risk_coverage(correct, confidence),
         "neg_excess_area_under_risk_coverage": -excess_area_under_risk_coverage(
             correct, confidence

@@ -83,7 +83,7 @@ class ReliabilityDisplay:
         X: Any,
         y: ArrayLike,
         *,
-        n_bins: int = 15,
+        n_bins: int | str = 15,
         strategy: str = "uniform",
         name: str | None = None,
         ax: Any = None,
@@ -99,8 +99,8 @@ class ReliabilityDisplay:
             What the estimator takes: arrays, paths, pictures.
         y : array-like of shape (n_samples,)
             True labels.
-        n_bins : int, default=15
-            Number of bins.
+        n_bins : int or "cube_root", default=15
+            Number of bins; "cube_root" is the cube root of ``n_samples``, rounded up.
         strategy : {"uniform", "quantile"}, default="uniform"
             Bins of equal width in [0, 1], or with equally many predictions.
         name : str, default=None
@@ -130,7 +130,7 @@ class ReliabilityDisplay:
         correct: ArrayLike,
         confidence: ArrayLike,
         *,
-        n_bins: int = 15,
+        n_bins: int | str = 15,
         strategy: str = "uniform",
         name: str | None = None,
         ax: Any = None,
@@ -144,8 +144,8 @@ class ReliabilityDisplay:
             Whether each predicted label is right.
         confidence : array-like of shape (n_samples,)
             Probability of the predicted label, in [0, 1].
-        n_bins : int, default=15
-            Number of bins.
+        n_bins : int or "cube_root", default=15
+            Number of bins; "cube_root" is the cube root of ``n_samples``, rounded up.
         strategy : {"uniform", "quantile"}, default="uniform"
             Bins of equal width in [0, 1], or with equally many predictions.
         name : str, default=None

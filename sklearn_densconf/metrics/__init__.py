@@ -14,10 +14,13 @@ from sklearn_densconf.metrics._calibration import (
 from sklearn_densconf.metrics._predictions import predict_with_confidence
 from sklearn_densconf.metrics._ranking import (
     RiskCoverageCurve,
+    area_under_generalized_risk_coverage,
     area_under_risk_coverage,
     excess_area_under_risk_coverage,
     fpr_at_tpr,
+    normalized_area_under_risk_coverage,
     risk_coverage_curve,
+    scod_area_under_risk_coverage,
 )
 from sklearn_densconf.metrics._scorers import SCORERS, confidence_scorer
 from sklearn_densconf.metrics._severity import (
@@ -34,6 +37,7 @@ __all__ = [
     "Monotonicity",
     "ReliabilityCurve",
     "RiskCoverageCurve",
+    "area_under_generalized_risk_coverage",
     "area_under_risk_coverage",
     "confidence_curve",
     "confidence_monotonicity",
@@ -42,7 +46,9 @@ __all__ = [
     "excess_area_under_risk_coverage",
     "expected_calibration_error",
     "fpr_at_tpr",
+    "normalized_area_under_risk_coverage",
     "predict_with_confidence",
     "reliability_curve",
     "risk_coverage_curve",
+    "scod_area_under_risk_coverage",
 ]

@@ -1,5 +1,7 @@
 """A confidence as a probability: are 80 % of the labels predicted with 0.8 right?"""
 
+import math
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +30,7 @@ class ReliabilityCurve(NamedTuple):
 
 
 def reliability_curve(
-    correct: ArrayLike, confidence: ArrayLike, *, n_bins: int = 15, strategy: str = "uniform"
+    correct: ArrayLike, confidence: ArrayLike, *, n_bins: int | str = 15, strategy: str = "uniform"
 ) -> ReliabilityCurve:
     """Compute the mean confidence and the accuracy in bins of confidence.
 
@@ -41,8 +43,9 @@ def reliability_curve(
         Whether each predicted label is right.
     confidence : array-like of shape (n_samples,), floating
         Probability of the predicted label, in [0, 1].
-    n_bins : int, default=15
-        Number of bins, at least 1.
+    n_bins : int or "cube_root", default=15
+        Number of bins, at least 1; "cube_root" is the cube root of ``n_samples``, rounded up, as
+        in scikit-learn 1.10: with strategy "quantile", bias and variance then fall alike.
     strategy : {"uniform", "quantile"}, default="uniform"
         Bins of equal width in [0, 1], or with equally many predictions (as near as ties allow).
 
@@ -55,7 +58,7 @@ def reliability_curve(
     ------
     ValueError
         If the lengths differ, a confidence is outside [0, 1], ``correct`` is not boolean,
-        ``n_bins`` is below 1 or the strategy is unknown.
+        ``n_bins`` is below 1 or no number but "cube_root", or the strategy is unknown.
 
     Examples
     --------
@@ -65,7 +68,7 @@ def reliability_curve(
     ([0.5, 1.0], [0.5, 1.0], [2, 1])
     """
     correct, confidence = _check_outcomes(correct, confidence)
-    check_scalar(n_bins, "n_bins", int, min_val=1)
+    n_bins = _count_bins(n_bins, confidence.size)
     if strategy not in _EDGES:
         raise ValueError(f"strategy must be one of {sorted(_EDGES)}, got {strategy!r}")
     if confidence.min() < 0 or confidence.max() > 1:
@@ -84,7 +87,7 @@ def reliability_curve(
 
 
 def expected_calibration_error(
-    correct: ArrayLike, confidence: ArrayLike, *, n_bins: int = 15, strategy: str = "uniform"
+    correct: ArrayLike, confidence: ArrayLike, *, n_bins: int | str = 15, strategy: str = "uniform"
 ) -> float:
     r"""Compute the mean distance between confidence and accuracy over bins of confidence.
 
@@ -98,8 +101,9 @@ def expected_calibration_error(
         Whether each predicted label is right.
     confidence : array-like of shape (n_samples,), floating
         Probability of the predicted label, in [0, 1].
-    n_bins : int, default=15
-        Number of bins, at least 1.
+    n_bins : int or "cube_root", default=15
+        Number of bins, at least 1; "cube_root" is the cube root of ``n_samples``, rounded up, as
+        in scikit-learn 1.10: with strategy "quantile", bias and variance then fall alike.
     strategy : {"uniform", "quantile"}, default="uniform"
         Bins of equal width in [0, 1], or with equally many predictions (as near as ties allow).
 
@@ -113,7 +117,7 @@ def expected_calibration_error(
     ------
     ValueError
         If the lengths differ, a confidence is outside [0, 1], ``correct`` is not boolean,
-        ``n_bins`` is below 1 or the strategy is unknown.
+        ``n_bins`` is below 1 or no number but "cube_root", or the strategy is unknown.
 
     References
     ----------
@@ -130,6 +134,14 @@ def expected_calibration_error(
     curve = reliability_curve(correct, confidence, n_bins=n_bins, strategy=strategy)
     gaps = np.abs(curve.accuracy - curve.confidence)
     return float(np.average(gaps, weights=curve.n_samples))
+
+
+def _count_bins(n_bins: int | str, n_samples: int) -> int:
+    if n_bins == "cube_root":
+        return math.ceil(n_samples ** (1 / 3))
+    if isinstance(n_bins, str):
+        raise ValueError(f"n_bins must be a whole number or 'cube_root', got {n_bins!r}")
+    return int(check_scalar(n_bins, "n_bins", Integral, min_val=1))
 
 
 def _uniform_edges(confidence: np.ndarray, n_bins: int) -> np.ndarray:  # noqa: ARG001

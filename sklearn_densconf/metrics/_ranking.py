@@ -1,9 +1,11 @@
 """A confidence as a ranking: are errors, or out-of-distribution samples, ranked last?"""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import roc_curve
 from sklearn.utils import check_consistent_length
 
@@ -64,6 +66,13 @@ def risk_coverage_curve(correct: ArrayLike, confidence: ArrayLike) -> RiskCovera
     >>> risk_coverage_curve([True, True, False, True], [0.9, 0.8, 0.3, 0.3]).risk.round(3).tolist()
     [0.0, 0.0, 0.167, 0.25]
     """
+    threshold, n_wrong = _count_errors(correct, confidence)
+    n_kept = np.arange(1, len(threshold) + 1)
+    return RiskCoverageCurve(n_kept / len(threshold), n_wrong / n_kept, threshold)
+
+
+def _count_errors(correct: ArrayLike, confidence: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return confidences, the largest first, and the expected number of errors down to each."""
     correct, confidence = _check_outcomes(correct, confidence)
     order = np.argsort(-confidence)
     threshold = confidence[order]
@@ -74,7 +83,7 @@ def risk_coverage_curve(correct: ArrayLike, confidence: ArrayLike) -> RiskCovera
     n_wrong = np.interp(
         n_kept, np.append(0, n_kept[last_of_run]), np.append(0, n_wrong[last_of_run])
     )
-    return RiskCoverageCurve(n_kept / len(order), n_wrong / n_kept, threshold)
+    return threshold, n_wrong
 
 
 def area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float:
@@ -155,6 +164,151 @@ def excess_area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -
     """
     best = area_under_risk_coverage(correct, correct)
     return area_under_risk_coverage(correct, confidence) - best
+
+
+def normalized_area_under_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float:
+    r"""Compute NAURC, the AURC between that of the best order (0) and that of a random one (1).
+
+    .. math:: \mathrm{NAURC} = \frac{\mathrm{AURC} - \mathrm{AURC}^*}{r - \mathrm{AURC}^*}
+
+    with :math:`\mathrm{AURC}^*` of the best order and the error rate :math:`r`, which is the AURC
+    of a constant confidence. Rankings of classifiers of different accuracy can thus be compared.
+
+    Parameters
+    ----------
+    correct : array-like of shape (n_samples,), bool
+        Whether each predicted label is right.
+    confidence : array-like of shape (n_samples,), floating
+        Any score that is larger where the label is more certain; -inf and inf are scores too.
+
+    Returns
+    -------
+    float
+        NAURC, at least 0, and above 1 where the ranking is worse than chance: smaller is better.
+        NaN, with a warning, where all labels are right or all are wrong: there is no order then,
+        so that it is no score to choose among candidates by.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a confidence is NaN or ``correct`` is not boolean.
+
+    References
+    ----------
+    L. F. P. Cattelan, D. Silva, "How to fix a broken confidence estimator: evaluating post-hoc
+    methods for selective classification with deep neural networks", UAI 2024, section 2.
+
+    Examples
+    --------
+    >>> from sklearn_densconf.metrics import normalized_area_under_risk_coverage
+    >>> round(normalized_area_under_risk_coverage([True, False, True], [0.9, 0.8, 0.1]), 4)
+    0.75
+    """
+    risk = risk_coverage_curve(correct, confidence).risk
+    best = area_under_risk_coverage(correct, correct)
+    if risk[-1] == best:
+        warnings.warn(
+            "NAURC is not defined where all labels are right or all are wrong: NaN is returned",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+        return np.nan
+    return float((risk.mean() - best) / (risk[-1] - best))
+
+
+def area_under_generalized_risk_coverage(correct: ArrayLike, confidence: ArrayLike) -> float:
+    r"""Compute AUGRC, the mean risk of an error that is not rejected: smaller is better.
+
+    The generalized risk is the fraction of all predictions that are kept and wrong. AURC's risk is
+    the fraction of those kept, so that the few most confident errors decide it; here each error
+    counts by the number of predictions that are less confident. Integrated over the coverage,
+
+    .. math:: \mathrm{AUGRC} = (1 - \mathrm{AUROC})\, a\, (1 - a) + \tfrac{1}{2} (1 - a)^2
+
+    with the accuracy :math:`a` and the AUROC of error detection, ties included.
+
+    Parameters
+    ----------
+    correct : array-like of shape (n_samples,), bool
+        Whether each predicted label is right.
+    confidence : array-like of shape (n_samples,), floating
+        Any score that is larger where the label is more certain; -inf and inf are scores too.
+
+    Returns
+    -------
+    float
+        AUGRC, in [0, 1/2]. Like AURC it counts accuracy as well as ranking, and it is defined, and
+        0, where there is no error.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a confidence is NaN or ``correct`` is not boolean.
+
+    References
+    ----------
+    J. Traub et al., "Overcoming common flaws in the evaluation of selective classification
+    systems", NeurIPS 2024, arXiv:2407.01032, section 3. The integral is exact: the curve is linear
+    between its points, from no error at no coverage. A mean over the points is larger by
+    (1 - a) / (2 n).
+
+    Examples
+    --------
+    >>> from sklearn_densconf.metrics import area_under_generalized_risk_coverage
+    >>> area_under_generalized_risk_coverage([True, True, False, False], [0.9, 0.8, 0.7, 0.1])
+    0.125
+    """
+    n_wrong = _count_errors(correct, confidence)[1]
+    return float((n_wrong.sum() - n_wrong[-1] / 2) / len(n_wrong) ** 2)
+
+
+def scod_area_under_risk_coverage(
+    correct: ArrayLike, confidence: ArrayLike, ood_confidence: ArrayLike
+) -> float:
+    """Compute the AURC of selective classification with out-of-distribution data (SCOD).
+
+    Errors and out-of-distribution samples stand in one risk-coverage curve: keeping either of them
+    is wrong, and a confidence is good if it ranks both below the right labels. AURC of errors or
+    AUROC of out-of-distribution detection alone reward a confidence that confuses the other two.
+
+    Parameters
+    ----------
+    correct : array-like of shape (n_samples,), bool
+        Whether each predicted label of the in-distribution samples is right.
+    confidence : array-like of shape (n_samples,), floating
+        Any score that is larger where the label is more certain; -inf and inf are scores too.
+    ood_confidence : array-like of shape (n_ood_samples,), floating
+        The same score of the out-of-distribution samples, whose labels are all wrong.
+
+    Returns
+    -------
+    float
+        AURC, in [0, 1]: smaller is better. It depends on the share of out-of-distribution samples,
+        so that only values with the same share can be compared.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, a confidence is NaN, ``correct`` is not boolean or one of the parts
+        is empty.
+
+    References
+    ----------
+    G. Xia, C.-S. Bouganis, "Augmenting softmax information for selective classification with
+    out-of-distribution data", ACCV 2022, section 3, which states the task. H. Narasimhan et al.,
+    "Plugin estimators for selective classification with out-of-distribution detection", ICLR 2024,
+    arXiv:2301.12386, report the area; here both mistakes cost the same.
+
+    Examples
+    --------
+    >>> from sklearn_densconf.metrics import scod_area_under_risk_coverage
+    >>> scod_area_under_risk_coverage([True, True, False], [0.9, 0.8, 0.1], [0.2])
+    0.20833333333333331
+    """
+    correct, confidence = _check_outcomes(correct, confidence)
+    ood_confidence = _check_confidence(ood_confidence, "ood_confidence")
+    outcomes = np.append(correct, np.zeros(ood_confidence.size))
+    return area_under_risk_coverage(outcomes, np.append(confidence, ood_confidence))
 
 
 def fpr_at_tpr(

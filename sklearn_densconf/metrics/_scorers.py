@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn_densconf.metrics._calibration import expected_calibration_error
 from sklearn_densconf.metrics._predictions import _predict_outcomes
 from sklearn_densconf.metrics._ranking import (
+    area_under_generalized_risk_coverage,
     area_under_risk_coverage,
     excess_area_under_risk_coverage,
 )
@@ -18,6 +19,7 @@ from sklearn_densconf.metrics._ranking import (
 # name -> (sign that makes larger better, metric of correct and confidence)
 _METRICS: dict[str, tuple[int, Callable[[ArrayLike, ArrayLike], float]]] = {
     "error_detection_auroc": (1, roc_auc_score),
+    "neg_area_under_generalized_risk_coverage": (-1, area_under_generalized_risk_coverage),
     "neg_area_under_risk_coverage": (-1, area_under_risk_coverage),
     "neg_excess_area_under_risk_coverage": (-1, excess_area_under_risk_coverage),
     "neg_expected_calibration_error": (-1, expected_calibration_error),
@@ -50,8 +52,9 @@ def confidence_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
         ``accuracy``, ``mean_confidence`` and the scores named in ``SCORERS``. Where all labels
         are right, or all are wrong, there are no errors to detect: ``error_detection_auroc`` is
         then NaN, with scikit-learn's warning, and ``GridSearchCV`` ranks a candidate without a
-        single error last. To choose among candidates use ``neg_area_under_risk_coverage``, which
-        is defined for all of them and best, 0, where there is no error.
+        single error last. To choose among candidates use ``neg_area_under_risk_coverage`` or
+        ``neg_area_under_generalized_risk_coverage``, which are defined for all of them and best,
+        0, where there is no error.
 
     Examples
     --------
