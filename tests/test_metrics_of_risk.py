@@ -142,9 +142,7 @@ def test_naurc_of_random_orders_is_one_on_average():
 
 @pytest.mark.parametrize("right", [True, False])
 def test_naurc_without_errors_or_without_right_labels_is_not_defined(right):
-    with pytest.warns(
-        UndefinedMetricWarning, match="not defined where all labels are"
-    ):
+    with pytest.warns(UndefinedMetricWarning, match="not defined where all labels are"):
         assert np.isnan(normalized_area_under_risk_coverage([right] * 3, [0.1, 0.5, 0.9]))
 
 

@@ -29,38 +29,37 @@ _MD5 = {  # of the files as published, and of the same files unpacked
 def read_idx(path: str | PathLike[str], *, max_bytes: int | None = 2**30) -> np.ndarray:
     """Read one IDX file, gzipped or not: the format of MNIST, Fashion-MNIST, KMNIST and EMNIST.
 
-        Parameters
-        ----------
-        path : str or path-like
-            File to read; its content, not its name, decides whether it is gzipped.
-        max_bytes : int or None, default=2**30
-            Most bytes of values that a gzipped file may unpack to, so that a small file cannot fill
-            the memory; None is no limit. The largest file of EMNIST unpacks to 547 million bytes.
+    Parameters
+    ----------
+    path : str or path-like
+        File to read; its content, not its name, decides whether it is gzipped.
+    max_bytes : int or None, default=2**30
+        Most bytes of values that a gzipped file may unpack to, so that a small file cannot fill
+        the memory; None is no limit. The largest file of EMNIST unpacks to 547 million bytes.
 
-        Returns
-        -------
-        ndarray
-            Values with the shape and the number type that the file states, in native byte order.
+    Returns
+    -------
+    ndarray
+        Values with the shape and the number type that the file states, in native byte order.
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is not in IDX format, cut short or damaged, or unpacks to more than
-            ``max_bytes``.
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not in IDX format, cut short or damaged, or unpacks to more than
+        ``max_bytes``.
 
-        Examples
-        --------
-        >>> import tempfile
-        >>> from pathlib import Path
-    from typing import IO, cast
-        >>> from sklearn_densconf.datasets import read_idx
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "labels-idx1-ubyte")  # uint8 (0x08), one axis, three values
-        ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
-        ...     read_idx(path)
-        array([7, 2, 1], dtype=uint8)
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn_densconf.datasets import read_idx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "labels-idx1-ubyte")  # uint8 (0x08), one axis, three values
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+    ...     read_idx(path)
+    array([7, 2, 1], dtype=uint8)
     """
     return _read(Path(path), np.inf if max_bytes is None else max_bytes)
 
