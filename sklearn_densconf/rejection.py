@@ -121,7 +121,7 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn_densconf import ConformalRejector
     >>> X, y = load_digits(return_X_y=True)
-    >>> model = LogisticRegression(C=0.01).fit(X[:800], y[:800])
+    >>> model = LogisticRegression(C=0.01, max_iter=1000).fit(X[:800], y[:800])
     >>> rejector = ConformalRejector(model, alpha=0.05).fit(X[800:1300], y[800:1300])
     >>> bool((rejector.predict(X[1300:]) == -1).mean() < 0.1)
     True

@@ -37,7 +37,7 @@ class RejectionDisplay:
     >>> from sklearn_densconf import ConformalRejector
     >>> from sklearn_densconf.displays import RejectionDisplay
     >>> X, y = load_digits(return_X_y=True)
-    >>> model = LogisticRegression(C=0.01).fit(X[:600], y[:600])
+    >>> model = LogisticRegression(C=0.01, max_iter=1000).fit(X[:600], y[:600])
     >>> rejector = ConformalRejector(model).fit(X[600:1200], y[600:1200])
     >>> display = RejectionDisplay.from_estimator(rejector, X[1200:], y[1200:])
     >>> display.rejected.shape
