@@ -74,7 +74,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def pipelines(network):
-    """Two readings of a network's output, one of its hidden layer, and a foreign classifier."""
+    """Two readings of a network's output, one of its hidden layer, and naive Bayes."""
     hidden = make_pipeline(FeatureExtractor(network, layer="1"), GaussianDensityClassifier("tied"))
     bayes = make_pipeline(FeatureExtractor(network), GaussianNB())
     others = {"hidden": hidden, "bayes": bayes}

@@ -13,7 +13,6 @@ from sklearn_densconf.evaluation.cases.unknown import measure_sets
 from sklearn_densconf.paper._confidences import BACKGROUND, CONFIDENCES, DENSITY, OWN_LABEL
 
 _PAPER_RISES = {"softmax": 5795, "density": 2214}  # of the 50,000 pictures of ILSVRC2012's val
-_PAPER_PICTURES = 50_000
 _SHOWN_BY = {  # data set -> the paper's figures and tables of it
     "digits": ("figure1", "figure2", "figure3", "table1"),
     "mnist": ("figure1", "figure2", "figure3", "table1"),
@@ -44,14 +43,12 @@ def _attack_tables(shown: Shown) -> Iterator[tuple[str, Table]]:
     """Set the paper's counts beside ours."""
     ((title, table),) = _BASE["attack"].tables(shown)
     rows = [[*row, _of_paper(row[0])] for row in table.rows]
-    yield title, Table([*table.header, f"paper, of {_PAPER_PICTURES:,}"], rows)
+    yield title, Table([*table.header, "paper, of 50,000"], rows)
 
 
 def _of_paper(name: str) -> str:
     count = _PAPER_RISES.get(name)
-    if count is None:
-        return "–"
-    return f"{count} ({count / _PAPER_PICTURES * 100:.1f}\N{NO-BREAK SPACE}%)"
+    return "–" if count is None else f"{count} ({count / 500:.1f}\N{NO-BREAK SPACE}%)"
 
 
 def _attack_cards(shown: Shown) -> list[Card]:

@@ -36,8 +36,7 @@ def reproduce(settings: Settings, out: Path) -> Path:
         "versions": versions(),
         "runs": runs,
     }
-    evaluation = Evaluation(results, all_cases(), COMPARED, words(results))
-    return evaluation.save(out, formats=("png", "svg"))
+    return Evaluation(results, all_cases(), COMPARED, words(results)).save(out, formats=["png"])
 
 
 def _run_once(study: Study, cases: list[Case], seed: int, cache: Path) -> dict[str, Any]:
