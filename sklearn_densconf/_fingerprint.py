@@ -7,28 +7,36 @@ apart from the parameters that only say how to compute.
 `joblib.hash` does not do: it sees addresses in tensors, no order in dictionaries (so none of layers
 without weights), and of functions and classes only the names, so that a forward pass or a
 preprocessing that was edited would find the features of the old one.
+
+A user's function or class is told by its code and by all that the code refers to: globals, class
+attributes, other modules' functions. What a library has is told by name and version.
 """
 
+import dis
+import functools
 import hashlib
+import site
 import sys
-from collections.abc import Callable, Iterable
-from types import CodeType, FunctionType, ModuleType
-from typing import Any
+import sysconfig
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from importlib import import_module, metadata
+from pathlib import Path
+from types import (
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    ModuleType,
+)
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-_TOLD_BY_NAME = sys.stdlib_module_names | {
-    "PIL",
-    "joblib",
-    "numpy",
-    "scipy",
-    "sklearn",
-    "sklearn_densconf",
-    "timm",
-    "torch",
-    "torchvision",
-}
+# Libraries whose functions give the same in every version, up to rounding.
+_TOLD_WITHOUT_VERSION = {"joblib", "numpy", "scipy", "sklearn", "sklearn_densconf", "torch"}
 # Parameters that change how an estimator computes, not what.
 _HOW = {"batch_size", "compile", "device", "memory", "n_jobs", "num_workers", "verbose"}
 _PLAIN = (type(None), str, bytes, int, float, complex, np.dtype)  # repr tells them apart
@@ -60,10 +68,11 @@ def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
     """Take a value apart into nested lists of plain values."""
     if isinstance(value, _PLAIN):
         return value
+    if isinstance(value, _Referred):
+        return [value.name, _of_referred(value, seen)]
     if isinstance(value, (np.ndarray, np.generic)):
-        if value.dtype.hasobject:
-            return ["objects", value.shape, _unfolded(value.tolist(), seen)]
-        return ["array", value.dtype, value.shape, _digest(np.asarray(value))]
+        objects = _unfolded(value.tolist(), seen) if value.dtype.hasobject else None
+        return [value.dtype, value.shape, objects or _digest(np.asarray(value))]
     if not isinstance(value, tuple):  # which of two equal tuples it is depends on the interpreter
         if id(value) in seen:
             return ["seen", seen[id(value)][0]]
@@ -101,20 +110,105 @@ def _of_tensor(tensor: Any) -> list[Any]:
 
 
 def _of_function(function: FunctionType) -> list[Any]:
-    if _is_told_by_name(function):
+    if _is_library(function.__module__):
         return _names(function)
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    cells = [_cell(cell) for cell in function.__closure__ or ()]
     defaults = [function.__defaults__, function.__kwdefaults__]
-    return [*_names(function), function.__code__, defaults, cells]
+    referred = dict(_referred(function.__code__, function.__globals__))
+    about = [*_names(function), function.__code__, defaults, cells]
+    return [*about, [_Referred(name, referred[name]) for name in sorted(referred)]]
+
+
+def _cell(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that is not bound yet
+        return None
 
 
 def _of_class(kind: type) -> list[Any]:
-    """Return the code of a class and its bases; properties and static methods are members."""
-    if _is_told_by_name(kind):
+    """Return the members of a class, properties and static methods too, and its bases."""
+    if _is_library(kind.__module__):
         return _names(kind)
-    members = [getattr(m, "__func__", getattr(m, "fget", m)) for _, m in sorted(vars(kind).items())]
-    functions = [member for member in members if isinstance(member, FunctionType)]
-    return [*_names(kind), kind.__bases__, functions]
+    members = [
+        _Referred(f"{kind.__qualname__}.{name}", _bare(member))
+        for name, member in sorted(vars(kind).items())
+        if isinstance(_bare(member), FunctionType) or not _is_machinery(name, member)
+    ]
+    return [*_names(kind), kind.__bases__, members]
+
+
+def _is_machinery(name: str, member: Any) -> bool:
+    """Tell whether Python made a member of a class, not its author."""
+    slots = (MemberDescriptorType, GetSetDescriptorType)
+    return (
+        (name.startswith("__") and name.endswith("__"))
+        or isinstance(member, slots)
+        or (name == "_abc_impl")
+    )
+
+
+def _bare(value: Any) -> Any:
+    """Return the function in a static, class, cached or otherwise wrapped one."""
+    for attribute in ("__func__", "__wrapped__"):
+        value = getattr(value, attribute, value)
+    return value.func if isinstance(value, functools.cached_property) else value
+
+
+def _referred(code: CodeType, known: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what code refers to by name: globals, and members of modules that users wrote."""
+    codes = list(_codes(code))
+    names = {name for each in codes for name in each.co_names}
+    for name in names & known.keys():
+        yield from _members(name, known[name], names)
+    for each in codes:
+        for step in dis.get_instructions(each):
+            if step.opname == "IMPORT_NAME":  # within the function
+                with suppress(ImportError):
+                    yield from _members(step.argval, import_module(step.argval), names)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _members(name: str, value: Any, names: set[str]) -> Iterator[tuple[str, Any]]:
+    """Yield a value, or the members of a user's module that have one of the names."""
+    if not isinstance(value, ModuleType) or _is_library(value.__name__):
+        yield name, value
+        return
+    for member in names & vars(value).keys():
+        if vars(value)[member] is not value:
+            yield from _members(f"{name}.{member}", vars(value)[member], names)
+
+
+class _Referred(NamedTuple):
+    """What code refers to, and its name there."""
+
+    name: str
+    value: Any
+
+
+def _of_referred(referred: _Referred, seen: dict[int, tuple[int, Any]]) -> Any:
+    """Take a value apart; one that has no content to be hashed is told by name, with a warning."""
+    try:
+        return _unfolded(referred.value, seen)
+    except Exception as error:
+        _warn_once(f"{referred.name!r}, a {type(referred.value).__name__} ({error})")
+        return ["unknown", referred.name, type(referred.value).__qualname__]
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_once(what: str) -> None:
+    warnings.warn(
+        f"code refers to {what}, whose content cannot be told: features and results that are kept "
+        "do not depend on it. Use another folder after it changed",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def _of_estimator(estimator: BaseEstimator) -> list[Any]:
@@ -130,6 +224,8 @@ def _of_estimator(estimator: BaseEstimator) -> list[Any]:
 
 def _of_object(value: Any) -> Iterable[Any]:
     """Return what pickle would keep of an object: its class, arguments, state and items."""
+    if callable(value) and (wrapped := _bare(value)) is not value:  # with a cache, for instance
+        return [type(value), wrapped]
     if hasattr(value, "get_arrays"):  # a KDTree or BallTree; its pickle counts its queries, too
         return [type(value), *map(np.asarray, value.get_arrays())]
     try:
@@ -144,11 +240,34 @@ def _of_object(value: Any) -> Iterable[Any]:
 
 
 def _names(value: Any) -> list[str]:
-    return [value.__module__, value.__qualname__]
+    module = value.__module__ or ""
+    return [module, value.__qualname__, _version(module.partition(".")[0])]
 
 
-def _is_told_by_name(value: Any) -> bool:
-    return (value.__module__ or "").partition(".")[0] in _TOLD_BY_NAME
+@functools.cache
+def _version(library: str) -> str:
+    """Return the version of a library, and nothing of what is none."""
+    if library in sys.stdlib_module_names | _TOLD_WITHOUT_VERSION or not _is_library(library):
+        return ""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(library)
+    return str(getattr(sys.modules.get(library), "__version__", ""))
+
+
+def _is_library(module: str | None) -> bool:
+    """Tell whether a module is installed, and not written by the user."""
+    return _is_installed((module or "").partition(".")[0])
+
+
+@functools.cache
+def _is_installed(name: str) -> bool:
+    if name in sys.stdlib_module_names | _TOLD_WITHOUT_VERSION:
+        return name != "__main__"
+    file = getattr(sys.modules.get(name), "__file__", None)
+    paths = sysconfig.get_paths()
+    folders = {paths[each] for each in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders |= {*site.getsitepackages(), site.getusersitepackages()}
+    return file is not None and any(Path(file).is_relative_to(each) for each in folders)
 
 
 _PARTS: dict[type, Callable[[Any], Iterable[Any]]] = {  # the first that fits; object fits all
@@ -162,6 +281,7 @@ _PARTS: dict[type, Callable[[Any], Iterable[Any]]] = {  # the first that fits; o
     type: _of_class,
     property: lambda value: [value.fget, value.fset, value.fdel],
     BaseEstimator: _of_estimator,
-    ModuleType: lambda module: [module.__name__],
+    ModuleType: lambda module: [module.__name__, _version(module.__name__.partition(".")[0])],
+    functools.cached_property: lambda value: [value.func],
     object: _of_object,
 }

@@ -14,7 +14,8 @@ from torch import nn
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier
 from sklearn_densconf.features._device import available_devices, choose_device
 from sklearn_densconf.features._forward import Forward
-from sklearn_densconf.features._layers import Learned, Tap
+from sklearn_densconf.features._layers import Learned
+from sklearn_densconf.features._tap import Tap
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -37,7 +38,7 @@ class _Small(nn.Module):
 @pytest.mark.parametrize("capacity", [1, 2, 3, 7, 16])
 def test_a_batch_that_does_not_fit_is_halved_and_later_ones_keep_that_size(capacity):
     network = _Small(capacity)
-    forward = Forward(Tap(network, [""], "avg", Learned()), torch.float32, "float32")
+    forward = Forward(Tap(network, {"": "avg"}, Learned()), torch.float32, "float32")
     for _ in range(2):
         X = torch.rand(16, 3)
         assert torch.equal(forward(X), 2 * X)
@@ -60,7 +61,7 @@ def test_one_picture_that_does_not_fit_is_an_error():
 
 
 def test_an_odd_batch_is_halved_to_the_last_picture():
-    forward = Forward(Tap(_Small(1), [""], "avg", Learned()), torch.float32, "float32")
+    forward = Forward(Tap(_Small(1), {"": "avg"}, Learned()), torch.float32, "float32")
     X = torch.rand(7, 3)
     assert torch.equal(forward(X), 2 * X)
 

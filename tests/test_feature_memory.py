@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.base import clone
 
 from sklearn_densconf import FeatureExtractor
-from sklearn_densconf.features import _extraction
+from sklearn_densconf.features import _array_cache, _extraction, _memory
 from sklearn_densconf.features._memory import FeatureStore, open_store
 from sklearn_densconf.features.inputs._rows import Rows
 
@@ -334,3 +334,78 @@ def test_equal_arrays_are_hashed_once(log, folder, monkeypatch):
     np.testing.assert_array_equal(extractor.transform(pictures.copy()), expected)
     with pytest.raises(TypeError, match="not callable"):
         extractor.transform(pictures + 1)
+
+
+def _begin_again():
+    """Forget what this process knows of memories, as in another process."""
+    _memory._opened.cache_clear()
+    _array_cache.CACHE._seen.clear()
+
+
+def _shard(folder):
+    return next(folder.rglob("*.npy"))
+
+
+def _flipped(path):
+    """Flip one bit of the features in a shard."""
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def _halved_file(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGE = {
+    "a flipped bit": _flipped,
+    "half a file": _halved_file,
+    "an empty file": lambda path: path.write_bytes(b""),
+    "another file": lambda path: path.write_text("no shard"),
+    "an array of another kind": lambda path: np.save(path, np.zeros(3)),
+    "features of another width": lambda path: np.save(
+        path, np.zeros(1, [("digest", "V16"), ("features", "<f4", (3,))])
+    ),
+    "a folder in its place": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_shard_is_named_set_aside_and_computed_again(log, folder, damage):
+    extractor = FeatureExtractor(Logging(log), memory=folder, device="cpu").fit(X[:1])
+    expected = extractor.transform(X[1:])
+    shard = max(folder.rglob("*.npy"), key=lambda path: path.stat().st_size)
+    damage(shard)
+    _begin_again()
+    again_from = clone(extractor).fit(X[:1])
+    with pytest.warns(
+        UserWarning, match=rf"{shard.name} cannot be read .* set aside as {shard.name}"
+    ):
+        again = again_from.transform(X[1:])
+    np.testing.assert_allclose(again, expected, rtol=1e-5, atol=1e-6)
+    assert not shard.exists()
+    assert shard.with_name(f"{shard.name}.damaged").exists()
+    assert rows_passed(log) == 40 + 39
+    np.testing.assert_array_equal(again_from.transform(X[1:]), again)
+    assert rows_passed(log) == 40 + 39
+
+
+@pytest.mark.parametrize("content", ["", "[10", "{}", "[]", "[10.5]", '["a"]', "[-1]"])
+def test_damaged_widths_are_named_set_aside_and_learned_again(log, folder, content):
+    extractor = FeatureExtractor(Logging(log), memory=folder, device="cpu")
+    expected = extractor.fit_transform(X)
+    widths = next(folder.rglob("widths.json"))
+    widths.write_text(content)
+    _begin_again()
+    with pytest.warns(UserWarning, match="widths.json cannot be read .* what it held is computed"):
+        again = clone(extractor).fit(X).transform(X)
+    np.testing.assert_allclose(again, expected, rtol=1e-5, atol=1e-6)
+    assert widths.read_text() == "[10]"
+
+
+def test_a_shard_without_a_checksum_is_read(folder):
+    store = FeatureStore(folder)
+    store.add([bytes(16)], np.ones((1, 2), np.float32), [2])
+    shard = _shard(folder)
+    shard.rename(shard.with_name(f"{shard.stem.partition('-')[0]}.npy"))
+    assert FeatureStore(folder).find([bytes(16)]) == [0]

@@ -69,7 +69,8 @@ def _loaded(source: Source, plan: list[np.ndarray], num_workers: int) -> Iterato
 def _copied(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """Copy from pinned memory on a stream of its own, one batch ahead of the network."""
     copying = torch.cuda.Stream(device)
-    previous: tuple[torch.Tensor, torch.cuda.Event] | None = None
+    previous: tuple[Batch, torch.cuda.Event] | None = None
+
     for batch in batches:
         with torch.cuda.stream(copying):
             pinned = batch if batch.is_cuda else batch.pin_memory()
@@ -81,7 +82,7 @@ def _copied(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
         yield _arrived(*previous)
 
 
-def _arrived(batch: torch.Tensor, copied: torch.cuda.Event) -> torch.Tensor:
+def _arrived(batch: Batch, copied: torch.cuda.Event) -> Batch:
     stream = torch.cuda.current_stream(batch.device)
     stream.wait_event(copied)
     batch.record_stream(stream)  # else its memory could be taken again too early

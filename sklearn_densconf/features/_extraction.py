@@ -17,9 +17,11 @@ from sklearn_densconf.features._batches import batches_for
 from sklearn_densconf.features._device import OutOfMemoryError
 from sklearn_densconf.features._forward import Forward
 from sklearn_densconf.features._frozen import FrozenBackbone
-from sklearn_densconf.features._layers import OUTPUT, Tap
+from sklearn_densconf.features._layers import OUTPUT
 from sklearn_densconf.features._memory import FeatureStore
+from sklearn_densconf.features._pooling import Pooling
 from sklearn_densconf.features._rows_apart import warn_if_rows_depend
+from sklearn_densconf.features._tap import Tap
 from sklearn_densconf.features.inputs import Batch, Source
 
 BLOCK = 16384  # samples looked up in the memory at once
@@ -42,9 +44,11 @@ class Extraction:
     ----------
     backbone : FrozenBackbone
         The network.
-    layers : list of str
-        Wanted layers.
-    pooling, precision : str
+    poolings : dict of str to str or callable
+        Wanted layers, and how each is pooled.
+    channel_axes : dict of str to int
+        Axes of channels that the user gave, by layer.
+    precision : str
         As in `FeatureExtractor`.
     compile : bool
         As in `FeatureExtractor`.
@@ -57,8 +61,8 @@ class Extraction:
     """
 
     backbone: FrozenBackbone
-    layers: list[str]
-    pooling: str
+    poolings: dict[str, Pooling]
+    channel_axes: dict[str, int]
     precision: str
     compile: bool
     device: torch.device
@@ -81,7 +85,7 @@ class Extraction:
         network: Any = self.backbone.network(self.device, channels_last=self._channels_last)
         if self.compile:  # replicas have the same code: torch compiles the first one only
             network = torch.compile(network)
-        tap = Tap(network, self.layers, self.pooling, self.backbone.learned)
+        tap = Tap(network, self.poolings, self.backbone.learned, self.channel_axes)
         on_cpu = self.device.type == "cpu"
         at_once = VALUES_AT_ONCE * torch.get_num_threads() if on_cpu else None
         return Forward(tap, dtype, self.precision, at_once)
@@ -234,16 +238,19 @@ class Extraction:
     def _as_taken(self, batch: Batch) -> Batch:
         """Return a batch in the types and the layout that the network takes."""
         if not self._integers:
-            batch = batch.to(torch.promote_types(batch.dtype, torch.float32))
+            batch = batch.to(torch.float32)
         one_last = self._channels_last and self.device.type == "cpu"
-        return _with_channel_last(batch) if one_last else batch
+        if one_last and isinstance(batch, torch.Tensor):
+            return _with_channel_last(batch)
+        return batch
 
     def _fetched(self, source: Source, part: np.ndarray, features: torch.Tensor) -> Part:
         self._widths = self._forward.widths
         on_host = features.cpu().numpy()
         if not np.isfinite(on_host).all():
             row, column = np.argwhere(~np.isfinite(on_host))[0]
-            layer = self.layers[np.searchsorted(np.cumsum(self._widths), column, side="right")]
+            number = np.searchsorted(np.cumsum(self._widths), column, side="right")
+            layer = list(self.poolings)[number]
             raise ValueError(
                 f"{source.name(int(part[row]))} has NaN or infinite activations in layer "
                 f"{layer or OUTPUT!r}: check the network's weights and its input"
@@ -257,7 +264,7 @@ class Extraction:
         return tqdm.tqdm(plan, desc="Features", unit="batch")
 
 
-def _with_channel_last(batch: Batch) -> torch.Tensor:
+def _with_channel_last(batch: torch.Tensor) -> torch.Tensor:
     """Say of a single channel, which is first and last at once, that it is last.
 
     torch goes by the strides, and with the channel first LeNet-5 takes nearly twice the time.

@@ -1,9 +1,9 @@
 """FeatureExtractor: activations of a network, as a scikit-learn transformer."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from inspect import signature
 from typing import Any, Self
 
 import numpy as np
@@ -16,10 +16,10 @@ from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features._backbones import as_frozen, layer_names, resolve
 from sklearn_densconf.features._device import choose_device
 from sklearn_densconf.features._extraction import Extraction
-from sklearn_densconf.features._forward import PRECISIONS
 from sklearn_densconf.features._frozen import FrozenBackbone
-from sklearn_densconf.features._layers import OUTPUT, POOLINGS, check_layers
+from sklearn_densconf.features._layers import OUTPUT, check_layers
 from sklearn_densconf.features._memory import FeatureStore, open_store
+from sklearn_densconf.features._parameters import by_layer, check_parameters
 from sklearn_densconf.features.inputs import Preprocessing, Reading, Source, open_source
 
 
@@ -45,8 +45,14 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         takes several layers in one forward pass. The pass stops after the last one. Of a layer
         that is called several times in one pass the first call counts; of one that gives several
         tensors those called "logits", else the first.
-    pooling : {"avg", "max", "flatten"}, default="avg"
-        What makes rows of maps (n, c, h, w), over h and w, and of tokens (n, t, c), over t.
+    pooling : {"avg", "max", "cls", "flatten"}, callable or mapping, default="avg"
+        What makes rows of maps and tokens: their mean or maximum over all axes but that of the
+        channels (tokens that ``attention_mask`` leaves out do not count), the first token, or all
+        values; or a function from activations (n, ...) to rows (n, d). A mapping gives one to each
+        layer, "avg" to those it leaves out.
+    channel_axis : int or mapping, default=None
+        Axis of the channels in maps and tokens; a mapping gives it for some layers. None: known
+        from the modules that made them. Where these do not tell, it is asked for.
     preprocessing : callable, default=None
         From one picture to a float tensor (c, h, w). It gets a PIL image for paths, for PIL images
         and for uint8 arrays of shape (h, w) or (h, w, 3), and a tensor for anything else. None: a
@@ -115,7 +121,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         backbone: Any,
         *,
         layer: str | Sequence[str | None] | None = None,
-        pooling: str = "avg",
+        pooling: Any = "avg",
+        channel_axis: int | Mapping[str | None, int] | None = None,
         preprocessing: Preprocessing | None = None,
         input_shape: tuple[int, ...] | None = None,
         batch_size: int = 256,
@@ -129,6 +136,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         self.backbone = backbone
         self.layer = layer
         self.pooling = pooling
+        self.channel_axis = channel_axis
         self.preprocessing = preprocessing
         self.input_shape = input_shape
         self.batch_size = batch_size
@@ -251,7 +259,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         return max(columns.stop for columns in self.feature_groups_.values())
 
     def _fit(self, X: Any, y: Any) -> tuple[Source, Extraction]:
-        self._check_parameters()
+        check_parameters(self)
         for learned in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on flat rows
             self.__dict__.pop(learned, None)
         choose_device(self.device)
@@ -276,34 +284,6 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         }
         return source, extraction
 
-    def _check_parameters(self) -> None:
-        whole = (int, np.integer)
-        is_folder = hasattr(self.memory, "location") or isinstance(self.memory, (str, os.PathLike))
-        rules = {
-            "pooling": (self.pooling in POOLINGS, f"one of {list(POOLINGS)}"),
-            "precision": (self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
-            "preprocessing": (
-                self.preprocessing is None or callable(self.preprocessing),
-                "None or a function of one picture",
-            ),
-            "batch_size": (
-                isinstance(self.batch_size, whole) and self.batch_size >= 1,
-                "a whole number of at least 1",
-            ),
-            "num_workers": (
-                isinstance(self.num_workers, whole) and self.num_workers >= 0,
-                "a whole number of at least 0",
-            ),
-            "input_shape": (
-                self.input_shape is None or _is_shape(self.input_shape),
-                "None or a tuple of positive whole numbers",
-            ),
-            "memory": (self.memory is None or is_folder, "None, a folder or a joblib.Memory"),
-        }
-        for name, (holds, wanted) in rules.items():
-            if not holds:
-                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
-
     def _prepared(self, X: Any) -> Source:
         check_is_fitted(self)
         return open_source(self, X, self._reading(self.input_shape_))
@@ -316,8 +296,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
     def _extraction(self) -> Extraction:
         return Extraction(
             self.backbone_,
-            self._layers,
-            self.pooling,
+            *by_layer(self.pooling, self.channel_axis, self._layers),
             self.precision,
             self.compile,
             choose_device(self.device),
@@ -333,8 +312,19 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             return None
         preprocessing = self.preprocessing or self._preprocessing_of_library
         code = None if preprocessing is None else fingerprint(preprocessing)
-        how = tuple(self._layers), self.pooling, self.precision, tuple(self.input_shape_)
-        return open_store(folder, _key(self.backbone_.fingerprint, code, how))
+        poolings, axes = by_layer(self.pooling, self.channel_axis, self._layers)
+        pooled = [p if isinstance(p, str) else fingerprint(p) for p in poolings.values()]
+        how = (tuple(poolings), tuple(pooled), tuple(axes.items()), self.precision)
+        return open_store(folder, _key(self.backbone_.fingerprint, code, how, self.input_shape_))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a pickled state; parameters that are newer than it have their defaults."""
+        defaults = {
+            name: parameter.default
+            for name, parameter in signature(type(self)).parameters.items()
+            if parameter.default is not parameter.empty
+        }
+        super().__setstate__(defaults | state)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickles and copies: of a module its copy, that of `fit` if alike."""
@@ -364,9 +354,3 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
 
 _key = lru_cache(maxsize=256)(fingerprint)  # asked for in every fold
-
-
-def _is_shape(value: Any) -> bool:
-    if not isinstance(value, (tuple, list)):
-        return False
-    return len(value) > 0 and all(isinstance(n, (int, np.integer)) and n >= 1 for n in value)

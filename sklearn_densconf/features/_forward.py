@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from sklearn_densconf.features._device import OutOfMemoryError
-from sklearn_densconf.features._layers import Tap
+from sklearn_densconf.features._tap import Tap
+from sklearn_densconf.features.inputs import Batch
 
 PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -46,10 +47,11 @@ class Forward:
         self._limit: int | None = None
         self.widths: list[int] = []
 
-    def __call__(self, X: torch.Tensor) -> torch.Tensor:
+    def __call__(self, X: Batch) -> torch.Tensor:
         """Return the activations of all layers side by side, (n, n_features), float32."""
         if self._limit is None:
-            self._limit = max(1, (self._values_at_once or sys.maxsize) // X[0].numel())
+            values = max(1, X.numel() // len(X))
+            self._limit = max(1, (self._values_at_once or sys.maxsize) // values)
         parts: list[torch.Tensor] = []
         start = 0
         while start < len(X):
@@ -68,18 +70,20 @@ class Forward:
         """The network, with the hooks of the tap."""
         return self._tap.network
 
-    def whole(self, X: torch.Tensor) -> torch.Tensor | None:
+    def whole(self, X: Batch) -> torch.Tensor | None:
         """Return the activations of a batch that is not split; None if it does not fit."""
         return self._attempt(X)
 
-    def _attempt(self, X: torch.Tensor) -> torch.Tensor | None:
+    def _attempt(self, X: Batch) -> torch.Tensor | None:
         """Return the activations, or None if they need more memory than there is.
 
         The exception must be gone before the next attempt: its traceback holds the tensors.
         """
         try:
             with torch.inference_mode(), self._precision(X.device):
-                layers = self._tap(X.to(self._dtype) if X.is_floating_point() else X)
+                layers = self._tap(
+                    self._cast(X) if isinstance(X, torch.Tensor) else X.map(self._cast)
+                )
                 self.widths = [layer.shape[1] for layer in layers]
                 return layers[0] if len(layers) == 1 else torch.cat(layers, 1)
         except OutOfMemoryError:
@@ -88,6 +92,9 @@ class Forward:
         if X.is_cuda:
             torch.cuda.empty_cache()
         return None
+
+    def _cast(self, X: torch.Tensor) -> torch.Tensor:
+        return X.to(self._dtype) if X.is_floating_point() else X
 
     def _precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self._autocast is None:

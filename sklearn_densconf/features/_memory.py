@@ -3,16 +3,21 @@
 One shard is one file: a structured array of (digest, features), written under another name and
 then renamed. So a shard is there whole or not at all, whoever dies meanwhile, and nobody waits for
 anybody; two processes that compute the same picture at the same time both write it, which costs
-space and harms nothing.
+space and harms nothing. A shard's name has a checksum of it: one that a disk has changed, or that
+cannot be read, is set aside with a warning, and what it held is computed again.
 """
 
+import hashlib
 import json
 import os
 import threading
 import uuid
+import warnings
+from contextlib import suppress
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,12 +48,17 @@ class FeatureStore:
     def widths(self) -> list[int]:
         """Number of columns of each layer; empty before anything was kept."""
         if not self._widths and self._widths_path.exists():
-            self._widths = json.loads(self._widths_path.read_text())
+            try:
+                self._widths = _checked_widths(json.loads(self._widths_path.read_text()))
+            except ValueError as error:
+                _set_aside(self._widths_path, error)
         return self._widths
 
     def find(self, digests: list[bytes]) -> np.ndarray:
         """Return the number of each digest's features, int64; -1 where there are none."""
         with self._lock:
+            if not self.widths:  # nothing is there, or nobody knows what
+                return np.full(len(digests), -1)
             self._refresh()
             return np.fromiter(map(self._number.get, digests, repeat(-1)), np.int64, len(digests))
 
@@ -82,7 +92,7 @@ class FeatureStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._widths_path.exists():
             _write(self._widths_path, json.dumps(widths).encode())
-        _write(self._folder / f"{uuid.uuid4().hex}.npy", shard)
+        _write(self._folder / f"{uuid.uuid4().hex}-{_checksum(shard)}.npy", shard)
 
     @property
     def place(self) -> tuple[str, bool]:
@@ -100,11 +110,27 @@ class FeatureStore:
         self._seen = there
 
     def _note(self, path: Path) -> None:
-        digests = np.ascontiguousarray(np.load(path, mmap_mode="r")["digest"]).tolist()
+        try:
+            digests = self._digests(path)
+        except FileNotFoundError:  # deleted meanwhile
+            return
+        except (ValueError, EOFError, OSError) as error:
+            _set_aside(path, error)
+            return
         start = self._ends[-1]
         self._paths.append(path)
         self._ends.append(start + len(digests))
         self._number.update(zip(digests, range(start, self._ends[-1]), strict=True))
+
+    def _digests(self, path: Path) -> list[bytes]:
+        """Return the digests of a shard, after a look at all of it."""
+        shard = np.load(path, mmap_mode="r")
+        if shard.ndim != 1 or shard.dtype != _record(sum(self.widths)):
+            raise ValueError(f"it has {shard.dtype} for layers of {self.widths} columns")
+        told = path.stem.partition("-")[2]
+        if told and told != _checksum(shard):
+            raise ValueError("its checksum is another than that in its name")
+        return np.ascontiguousarray(shard["digest"]).tolist()
 
 
 def open_store(folder: str | os.PathLike[str], key: str) -> FeatureStore:
@@ -140,3 +166,26 @@ def _write(path: Path, content: bytes | np.ndarray) -> None:
             file.write(content)
         else:
             np.save(file, content)
+
+
+def _checksum(shard: np.ndarray) -> str:
+    return hashlib.blake2b(shard.data, digest_size=8).hexdigest()
+
+
+def _checked_widths(widths: Any) -> list[int]:
+    is_right = isinstance(widths, list) and all(type(each) is int and each > 0 for each in widths)
+    if not is_right or not widths:
+        raise ValueError(f"it has {widths!r} for the numbers of columns")
+    return widths
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    """Rename a damaged file, so that it is looked at once and can be looked into."""
+    with suppress(FileNotFoundError):  # another process was first
+        path.replace(path.with_name(f"{path.name}.damaged"))
+    warnings.warn(
+        f"{path} cannot be read ({error}): it is set aside as {path.name}.damaged, and what it "
+        "held is computed again",
+        UserWarning,
+        stacklevel=2,
+    )

@@ -9,10 +9,11 @@ from torch import nn
 
 from sklearn_densconf.features._forward import Forward
 from sklearn_densconf.features._layers import named_layers, tensor_in
+from sklearn_densconf.features.inputs import Batch, Named
 
 
 def warn_if_rows_depend(
-    forward: Forward, sample: torch.Tensor, alone: np.ndarray, tolerance: float
+    forward: Forward, sample: Batch, alone: np.ndarray, tolerance: float
 ) -> None:
     """Warn if a sample has other features between outliers than alone.
 
@@ -27,8 +28,7 @@ def warn_if_rows_depend(
     tolerance : float
         How much they may differ, as a fraction of the largest one.
     """
-    outlier = _unlike(sample)
-    batch = torch.cat([outlier, sample, outlier])
+    batch = _between_outliers(sample)
     try:
         features = forward.whole(batch)
     except Exception:  # the outlier is no sample: a network may refuse it
@@ -49,12 +49,27 @@ def warn_if_rows_depend(
         )
 
 
-def _unlike(sample: torch.Tensor) -> torch.Tensor:
-    """Return an outlier; of integers, which may be numbers of words, others of the same."""
-    return 1 - 4 * sample if sample.is_floating_point() else sample.flip(-1)
+def _between_outliers(sample: Batch) -> Batch:
+    """Return three samples; of integers, which may be numbers of words, others in the same order.
+
+    Of tensors by name the masks stay as they are.
+    """
+    if not isinstance(sample, Named):
+        return _between(sample)
+    return Named(
+        {
+            name: torch.cat(3 * [tensor]) if "mask" in name else _between(tensor)
+            for name, tensor in sample.tensors.items()
+        }
+    )
 
 
-def _where(forward: Forward, sample: torch.Tensor, batch: torch.Tensor, tolerance: float) -> str:
+def _between(sample: torch.Tensor) -> torch.Tensor:
+    outlier = 1 - 4 * sample if sample.is_floating_point() else sample.flip(-1)
+    return torch.cat([outlier, sample, outlier])
+
+
+def _where(forward: Forward, sample: Batch, batch: Batch, tolerance: float) -> str:
     """Name the first layer whose results differ, in the order in which layers end."""
     try:
         alone, beside = _rows(forward, sample, 0), _rows(forward, batch, 1)
@@ -67,7 +82,7 @@ def _where(forward: Forward, sample: torch.Tensor, batch: torch.Tensor, toleranc
     return ""
 
 
-def _rows(forward: Forward, batch: torch.Tensor, number: int) -> list[tuple[str, torch.Tensor]]:
+def _rows(forward: Forward, batch: Batch, number: int) -> list[tuple[str, torch.Tensor]]:
     """Return what each layer gives for one sample of a batch."""
     rows: list[tuple[str, torch.Tensor]] = []
 

@@ -8,7 +8,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import column_or_1d
 from torch.utils.data import Dataset
 
-from sklearn_densconf.features.inputs import Source
+from sklearn_densconf.features.inputs import Batch, Named, Source
 
 
 class _Labelled(Dataset):
@@ -21,8 +21,10 @@ class _Labelled(Dataset):
     def __len__(self) -> int:
         return len(self._y)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
-        return self._source.batch(np.array([index]))[0], self._y[index]
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        batch = self._source.batch(np.array([index]))
+        sample = batch[0]
+        return (sample.tensors if isinstance(sample, Named) else sample), self._y[index]
 
 
 def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
@@ -57,21 +59,30 @@ def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
     everything = np.arange(len(source))
     source.check(everything)
     if source.in_memory:
-        X = _as_taken(trainer.module_, source.batch(everything).cpu())
-        trainer.partial_fit(X.numpy(), y)
+        X = _as_taken(trainer.module_, source.batch(everything))
+        trainer.partial_fit(_on_host(X), y)
     else:
         trainer.partial_fit(_Labelled(source, y), y)
     return trainer.module_
 
 
+def _on_host(X: Batch) -> Any:
+    """Return arrays for skorch."""
+    if isinstance(X, Named):
+        return {name: tensor.cpu().numpy() for name, tensor in X.tensors.items()}
+    return X.cpu().numpy()
+
+
 @torch.inference_mode()
-def _as_taken(module: torch.nn.Module, X: torch.Tensor) -> torch.Tensor:
-    """Return the samples as floats if the network refuses integers."""
+def _as_taken(module: torch.nn.Module, X: Batch) -> Batch:
+    """Return the samples, as floats if the network refuses integers."""
     if X.is_floating_point():
         return X
-    device = next((parameter.device for parameter in module.parameters()), X.device)
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    first = X[:1].to(device)
+    module.eval()  # skorch sets the mode of each step
     try:
-        module.eval()(X[:1].to(device))  # skorch sets the mode of each step
+        module(**first.tensors) if isinstance(first, Named) else module(first)
     except RuntimeError:
         return X.to(torch.float32)
     return X

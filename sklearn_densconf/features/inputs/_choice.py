@@ -1,11 +1,12 @@
 """Which source stands behind what the user gave as X."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from sklearn_densconf.features.inputs._mappings import is_mapping, open_mapping
+from sklearn_densconf.features.inputs._mappings import open_mapping
 from sklearn_densconf.features.inputs._pictures import Pictures, Plain, as_pictures, pictures_in
 from sklearn_densconf.features.inputs._rows import Rows, checked_array, is_pixels
 from sklearn_densconf.features.inputs._source import Preprocessing, Source
@@ -65,7 +66,7 @@ def open_source(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
     ValueError
         If X is empty, or its samples have another shape or type than they should.
     """
-    if is_mapping(X):
+    if isinstance(X, Mapping):
         return open_mapping(X)
     pictures = pictures_in(X)
     if pictures is None:

@@ -6,11 +6,6 @@ from typing import Any
 from sklearn_densconf.features.inputs._source import Source
 
 
-def is_mapping(X: Any) -> bool:
-    """Tell whether X has arrays by name. A DataFrame is none: its columns are one array."""
-    return isinstance(X, Mapping)
-
-
 def open_mapping(arrays: Mapping[str, Any]) -> Source:
     """Refuse arrays by name, whose first axis is the sample."""
     raise TypeError(

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from sklearn_densconf.features.inputs._batch import Batch
+
 Preprocessing = Callable[[Any], torch.Tensor]
-Batch = torch.Tensor
 Content = tuple[Hashable, np.ndarray]
 
 

@@ -1,0 +1,163 @@
+"""Activations of named layers in one forward pass that stops after the last of them."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+
+from sklearn_densconf.features._layers import (
+    OUTPUT,
+    PENULTIMATE,
+    Learned,
+    is_linear,
+    tensor_in,
+)
+from sklearn_densconf.features._pooling import Pooler, Pooling, Untraced
+from sklearn_densconf.features.inputs import Batch, Named
+
+
+class _Finished(BaseException):
+    """Ends a forward pass; no Exception, so that no network catches it."""
+
+
+class Tap:
+    """A network that gives the pooled activations of some of its layers.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        A replica of its own: hooks stay on it.
+    poolings : dict of str to str or callable
+        The wanted layers and how activations of more than two axes are pooled. Names are dotted,
+        "" for the network itself, `PENULTIMATE` for the input of the last linear layer that runs.
+        Of a layer that is called several times in one pass the first call counts.
+    learned : Learned
+        What earlier passes of the network taught, and this one may add to.
+    channel_axes : dict of str to int, optional
+        Axes of channels that the user gave.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        poolings: Mapping[str, Pooling],
+        learned: Learned,
+        channel_axes: Mapping[str, int] | None = None,
+    ) -> None:
+        self.network = network
+        self._layers = list(poolings)
+        self._poolings = poolings
+        self._taken: dict[str, torch.Tensor] = {}
+        self._ran: str | None = None
+        self._learned = learned
+        modules = dict(network.named_modules(remove_duplicate=False))
+        self._runs_to_the_end = PENULTIMATE in poolings and PENULTIMATE not in modules
+        for layer in self._layers:
+            if layer in modules:
+                modules[layer].register_forward_hook(self._hook(layer))
+        if self._runs_to_the_end:
+            self._watch(modules)
+        self._pool = Pooler(poolings, channel_axes or {}, learned.channel_axes)
+
+    def _hook(self, layer: str) -> Callable[[nn.Module, object, object], None]:
+        def take(module: nn.Module, _inputs: object, output: object) -> None:
+            if layer not in self._taken:
+                self._taken[layer] = self._rows(layer, output, module)
+            if len(self._taken) == len(self._layers) and not self._runs_to_the_end:
+                raise _Finished
+
+        return take
+
+    def _watch(self, modules: dict[str, nn.Module]) -> None:
+        """Hook the linear layers; the one defined last is supposed to run last."""
+        linear = {name: part for name, part in modules.items() if is_linear(part)}
+        if not linear:
+            raise ValueError(
+                f"layer={PENULTIMATE!r} is the input of the last linear layer, but the network has "
+                "none: name a layer"
+            )
+        self._last_linear = self._learned.last_linear or list(linear)[-1]
+        for name, part in linear.items():
+            part.register_forward_pre_hook(self._linear_hook(name), with_kwargs=True)
+
+    def _linear_hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def take(_module: nn.Module, inputs: Any, named: Any) -> None:
+            self._ran = name
+            if name != self._last_linear:
+                return
+            given = inputs[0] if inputs else next(iter(named.values()))
+            try:
+                self._taken[PENULTIMATE] = self._rows(PENULTIMATE, given, None)
+            except ValueError:
+                if name == self._learned.last_linear:  # else it may be another that counts
+                    raise
+
+        return take
+
+    def _rows(self, layer: str, output: Any, module: nn.Module | None) -> torch.Tensor:
+        """Return one row per sample; a copy, since an in-place layer may follow."""
+        maps = output if isinstance(output, torch.Tensor) else _first_tensor(layer, output)
+        if maps.ndim > 2 and self._poolings[layer] != "flatten":
+            maps = self._pool(layer, maps, module)
+        return maps.reshape(len(maps), -1).to(torch.float32, copy=True)
+
+    def __call__(self, X: Batch) -> list[torch.Tensor]:
+        """Return one tensor (n, units), float32, for each layer."""
+        taken = self._traced(X)
+        if self._runs_to_the_end and self._ran is not None:
+            taken = self._again_if_another_was_last(taken, self._ran, X)
+        self._check(taken, len(X))
+        return [taken[layer] for layer in self._layers]
+
+    def _again_if_another_was_last(
+        self, taken: dict[str, torch.Tensor], ran: str, X: Batch
+    ) -> dict[str, torch.Tensor]:
+        is_right = ran == self._last_linear and PENULTIMATE in taken
+        self._learned.last_linear = self._last_linear = ran
+        return taken if is_right else self._run(X)
+
+    def _traced(self, X: Batch) -> dict[str, torch.Tensor]:
+        """Run a batch; where layouts are wanted and not known yet, once more, asking for them."""
+        with suppress(Untraced):
+            return self._run(X)
+        self._pool.trace(self.network)
+        try:
+            return self._run(X)
+        finally:
+            self._pool.end_trace()
+
+    def _run(self, X: Batch) -> dict[str, torch.Tensor]:
+        self._taken, self._ran = {}, None
+        self._pool.mask = X.tensors.get("attention_mask") if isinstance(X, Named) else None
+        if self._pool.layouts is not None:
+            self._pool.layouts.begin(X)
+        with suppress(_Finished):
+            if isinstance(X, Named):
+                self.network(**X.tensors)
+            else:
+                self.network(X)
+        taken, self._taken = self._taken, {}
+        return taken
+
+    def _check(self, taken: dict[str, torch.Tensor], n: int) -> None:
+        """Check that each layer gave a row per sample."""
+        if missing := [layer for layer in self._layers if layer not in taken]:
+            raise ValueError(f"the network's forward pass never calls the layers {missing}")
+        for layer in self._layers:
+            if len(taken[layer]) != n:
+                raise ValueError(
+                    f"layer {layer or OUTPUT!r} gives {len(taken[layer])} rows for {n} samples: "
+                    "its first axis must be the sample"
+                )
+
+
+def _first_tensor(layer: str, output: object) -> torch.Tensor:
+    activations = tensor_in(output)
+    if activations is None:
+        raise TypeError(
+            f"layer {layer or OUTPUT!r} gives a {type(output).__name__} without a tensor: "
+            "name a layer that gives one"
+        )
+    return activations
