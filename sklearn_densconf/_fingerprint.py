@@ -236,7 +236,20 @@ def _of_object(value: Any) -> Iterable[Any]:
         ) from error
     if isinstance(reduced, str):
         return [getattr(value, "__module__", None), reduced]
+    if len(reduced) > 2 and isinstance(reduced[2], dict) and "_forward_hooks" in reduced[2]:
+        reduced = (*reduced[:2], _without_handles(reduced[2]), *reduced[3:])
     return [list(part) if hasattr(part, "__next__") else part for part in reduced]
+
+
+def _without_handles(state: dict[str, Any]) -> dict[str, Any]:
+    """Number a module's hooks by their order: torch counts handles over the whole process."""
+    hooks = {k: v for k, v in state.items() if "hooks" in k and isinstance(v, dict) and v}
+    handles = sorted({handle for found in hooks.values() for handle in found})
+    number = {handle: place for place, handle in enumerate(handles)}
+    return state | {
+        name: {number[handle]: hook for handle, hook in found.items()}
+        for name, found in hooks.items()
+    }
 
 
 def _names(value: Any) -> list[str]:

@@ -210,3 +210,22 @@ def test_libraries_are_told_by_name_and_version(monkeypatch):
     assert fingerprint(resize) != before
     assert version("torch") == version("os") == version("test_fingerprint") == ""
     assert version("torchvision") != ""
+
+
+def _hook(module, args, output):
+    return output
+
+
+def test_hooks_count_by_their_order_not_by_torchs_numbers():
+    def made(*hooks):
+        network = torch.nn.Linear(3, 2)
+        torch.nn.init.zeros_(network.weight)
+        torch.nn.init.zeros_(network.bias)
+        for hook in hooks:
+            network.register_forward_hook(hook)
+        return fingerprint(network)
+
+    assert made(_hook) == made(_hook)
+    assert made(_hook, print) == made(_hook, print)
+    assert made(_hook, print) != made(print, _hook)
+    assert made() != made(_hook)
