@@ -10,6 +10,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_densconf._array import log_sum_exp
+from sklearn_densconf._callbacks import as_one_task
 from sklearn_densconf._validation import (
     check_features,
     check_label_rule,
@@ -94,6 +95,7 @@ class DensityClassifier(PosteriorMixin):
         self.priors = priors
         self.predict_from = predict_from
 
+    @as_one_task
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit one clone of the density model to each class.
 

@@ -11,6 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_densconf._array import Array, as_like, device_of, namespace, pick, to_numpy
+from sklearn_densconf._callbacks import as_one_task
 from sklearn_densconf._machine import one_thread_if_few
 from sklearn_densconf._validation import (
     LABEL_RULES,
@@ -158,6 +159,7 @@ class GaussianDensityClassifier(PosteriorMixin):
     _moments: tuple[Moments, ...]
     _derived: _Derived | None = None
 
+    @as_one_task
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit one Gaussian to each class.
 

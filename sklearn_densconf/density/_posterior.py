@@ -21,6 +21,7 @@ from sklearn_densconf._array import (
     pick,
     to_numpy,
 )
+from sklearn_densconf._callbacks import CallbackSupportMixin
 from sklearn_densconf._machine import one_thread_if_few
 from sklearn_densconf._validation import check_features, encode_labels
 
@@ -53,7 +54,7 @@ class Head(Protocol):
         """
 
 
-class PosteriorMixin(ClassifierMixin, BaseEstimator):
+class PosteriorMixin(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Turns joint log-probabilities of samples and classes into everything else.
 
     A subclass has ``classes_``, ``predict_from`` ("posterior" or "features") and ``_head(X)``,

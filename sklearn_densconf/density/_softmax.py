@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from sklearn_densconf._array import Array, float64, to_numpy
+from sklearn_densconf._callbacks import as_one_task
 from sklearn_densconf._validation import (
     check_features,
     check_labels,
@@ -71,6 +72,7 @@ class SoftmaxClassifier(PosteriorMixin):
         self.classes = classes
         self.temperature = temperature
 
+    @as_one_task
     def fit(
         self,
         X: Any,

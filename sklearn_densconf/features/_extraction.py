@@ -1,7 +1,7 @@
 """From a source of samples to their features: what is remembered is read, the rest computed."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,6 +58,8 @@ class Extraction:
         As in `FeatureExtractor`.
     store : FeatureStore or None
         The features of earlier uses.
+    watch : callable or None
+        Takes a plan of batches and yields them, to tell callbacks of each.
     """
 
     backbone: FrozenBackbone
@@ -70,6 +72,7 @@ class Extraction:
     num_workers: int
     verbose: int
     store: FeatureStore | None
+    watch: Callable[[list[np.ndarray]], Iterable[np.ndarray]] | None = None
     _widths: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -258,6 +261,8 @@ class Extraction:
         return part, on_host
 
     def _with_progress(self, plan: list[np.ndarray]) -> Iterable[np.ndarray]:
+        if self.watch is not None:
+            return self.watch(plan)
         if not (self.verbose and len(plan) > 1):
             return plan
         tqdm = import_optional("tqdm.auto", "verbose > 0")

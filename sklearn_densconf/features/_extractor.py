@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import signature
 from typing import Any, Self
 
@@ -12,6 +12,13 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sklearn_densconf._callbacks import (
+    CallbackSupportMixin,
+    begin_fit,
+    end_fit,
+    told_batches,
+    with_callbacks,
+)
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features._backbones import as_frozen, layer_names, resolve
 from sklearn_densconf.features._device import choose_device
@@ -23,7 +30,7 @@ from sklearn_densconf.features._parameters import by_layer, check_parameters
 from sklearn_densconf.features.inputs import Preprocessing, Reading, Source, open_source
 
 
-class FeatureExtractor(TransformerMixin, BaseEstimator):
+class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Activations of one or more layers of a torch network.
 
     z = layer(preprocessing(picture)), in evaluation and inference mode, pooled to one row a
@@ -78,7 +85,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         network's weights, structure and code, ``layer``, ``pooling``, ``preprocessing``,
         ``precision`` and the shape of a sample. Nothing is ever deleted.
     verbose : int, default=0
-        1 shows the progress of long work (needs tqdm).
+        1 shows the progress of long work (needs tqdm). From scikit-learn 1.9 on, callbacks show
+        that of ``fit_transform``: ``set_callbacks(ProgressBar())`` on the extractor, or on the
+        pipeline or search around it.
 
     Attributes
     ----------
@@ -147,6 +156,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         self.memory = memory
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Take hold of the network, and learn the shapes from one sample.
 
@@ -174,9 +184,12 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         ImportError
             If a library that the backbone or the pictures need is missing.
         """
+        context = begin_fit(self)
         self._fit(X, y)
+        end_fit(self, context)
         return self
 
+    @with_callbacks
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """Fit, and give the features of the same samples.
 
@@ -192,8 +205,13 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, n_features), float32
             The features.
         """
+        context = begin_fit(self, max_subtasks=None)
         source, extraction = self._fit(X, y)
-        return extraction.features(source, self._n_features_out)
+        if context is not None and hasattr(self, "_skl_callbacks"):
+            extraction.watch = partial(told_batches, self, context)
+        features = extraction.features(source, self._n_features_out)
+        end_fit(self, context)
+        return features
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the features of samples.
