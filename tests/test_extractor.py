@@ -177,7 +177,7 @@ def test_progress_is_shown_when_asked_for(network, pictures, capsys):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"pooling": "mean"}, r"pooling must be one of \['avg', 'max', 'flatten'\], got 'mean'"),
+        ({"pooling": "mean"}, r"pooling must be one of \['avg', 'max', 'cls', 'flatten'\], a func"),
         ({"precision": "half"}, r"precision must be one of \['float32', .*\], got 'half'"),
         ({"preprocessing": 3}, "preprocessing must be None or a function of one picture, got 3"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),

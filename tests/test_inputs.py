@@ -10,7 +10,7 @@ import torch
 from networks import Convolutional
 from PIL import Image
 from torch import nn
-from torch.utils.data import Dataset, IterableDataset, Subset
+from torch.utils.data import Dataset, Subset
 
 from sklearn_densconf import FeatureExtractor
 from sklearn_densconf.features.inputs._pictures import Pictures, Plain
@@ -254,11 +254,6 @@ def test_pictures_of_several_sizes_are_told_by_path(files, tmp_path, num_workers
         extractor.fit_transform([*files["grey"], small])
 
 
-class _Endless(IterableDataset):
-    def __iter__(self):
-        return iter(FLOATS)
-
-
 REFUSED = {
     "another shape": (lambda: FLOATS[:, :, 1:], r"samples of shape \(1, 11, 12\), wanted \(1, 12"),
     "another length": (lambda: FLOATS.reshape(6, -1)[:, 1:], r"shape \(143,\), wanted \(1, 12, 12"),
@@ -269,7 +264,6 @@ REFUSED = {
     "an empty tensor": (lambda: torch.zeros(0, 3), r"samples along its first axis, got \(0, 3\)"),
     "an empty list": (list, "Expected 2D array, got 1D array"),
     "an empty Dataset": (lambda: _Labelled([]), "a Dataset must have a length of at least 1"),
-    "an endless Dataset": (_Endless, "a Dataset must have a length of at least 1"),
     "text": (lambda: [["a", "b"]], "not compatible with arrays of bytes/strings"),
     "complex numbers": (lambda: FLOATS + 1j, "Complex data not supported"),
 }

@@ -37,6 +37,9 @@ class Counted:
     def content(self, indices):
         return None
 
+    def labels(self):
+        return None
+
 
 @pytest.mark.parametrize("source", [Rows, Pictures, Counted])
 def test_every_source_has_the_members_of_the_protocol(source):

@@ -54,9 +54,9 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         tensors those called "logits", else the first.
     pooling : {"avg", "max", "cls", "flatten"}, callable or mapping, default="avg"
         What makes rows of maps and tokens: their mean or maximum over all axes but that of the
-        channels (tokens that ``attention_mask`` leaves out do not count), the first token, or all
-        values; or a function from activations (n, ...) to rows (n, d). A mapping gives one to each
-        layer, "avg" to those it leaves out.
+        channels (tokens that an ``attention_mask`` of the same length leaves out do not count), the
+        first token, or all values; or a function from activations (n, ...) to rows (n, d). A
+        mapping gives one to each layer, "avg" to those it leaves out.
     channel_axis : int or mapping, default=None
         Axis of the channels in maps and tokens; a mapping gives it for some layers. None: known
         from the modules that made them. Where these do not tell, it is asked for.

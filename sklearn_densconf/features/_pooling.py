@@ -57,21 +57,14 @@ def is_pooling(value: Any) -> bool:
     return callable(value) or (isinstance(value, str) and value in NAMES)
 
 
-def _fitting(
-    mask: torch.Tensor | None, maps: torch.Tensor, channels: int, layer: str
-) -> torch.Tensor | None:
-    """Return the mask of a layer's tokens, None where nothing is masked."""
-    if mask is None or maps.ndim != 3 or mask.ndim != 2:
+def _fitting(mask: torch.Tensor | None, maps: torch.Tensor, channels: int) -> torch.Tensor | None:
+    """Return the mask of a layer's tokens, None if it has other places than the input.
+
+    Such are the patches of a picture beside a text, and the frames of a sound.
+    """
+    if mask is None or maps.ndim != 3:
         return None
-    if tuple(mask.shape) == (maps.shape[0], maps.shape[3 - channels]):
-        return mask
-    if bool(mask.bool().all()):
-        return None
-    raise ValueError(
-        f"layer {layer!r} has {maps.shape[3 - channels]} places for {mask.shape[1]} in "
-        "attention_mask, so it is not known which of them are padding: give samples of one length, "
-        "or a pooling function"
-    )
+    return mask if tuple(mask.shape) == (maps.shape[0], maps.shape[3 - channels]) else None
 
 
 class Untraced(BaseException):
@@ -141,7 +134,7 @@ class Pooler:
         if not isinstance(pooling, str):
             return _by_function(pooling, layer, maps)
         channels = self._channel_axis(layer, maps, module)
-        mask = _fitting(self.mask, maps, channels, layer or OUTPUT)
+        mask = _fitting(self.mask, maps, channels)
         return POOLINGS[pooling](maps, channels, mask)
 
     def _channel_axis(self, layer: str, maps: torch.Tensor, module: nn.Module | None) -> int:

@@ -36,8 +36,9 @@ def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
         The net, initialised.
     source : Source
         The samples.
-    y : array-like of shape (n_samples,)
-        Targets; a classifier's labels are replaced by their places in the sorted labels.
+    y : array-like of shape (n_samples,) or None
+        Targets; None takes those that a Dataset has. A classifier's labels are replaced by their
+        places in the sorted labels.
 
     Returns
     -------
@@ -49,6 +50,7 @@ def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
     ValueError
         If y is None, or there is not one target per sample.
     """
+    y = source.labels() if y is None else y
     if y is None:
         raise ValueError("a skorch backbone requires y to be passed, but the target y is None")
     y = np.asarray(y)

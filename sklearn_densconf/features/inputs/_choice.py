@@ -2,11 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
+from torch.utils.data import Dataset
 
-from sklearn_densconf.features.inputs._mappings import open_mapping
+from sklearn_densconf.features.inputs._containers import is_text, unpacked
+from sklearn_densconf.features.inputs._items import (
+    Items,
+    collated,
+    mapping_digest,
+    text_digest,
+)
+from sklearn_densconf.features.inputs._mappings import Mappings
 from sklearn_densconf.features.inputs._pictures import Pictures, Plain, as_pictures, pictures_in
 from sklearn_densconf.features.inputs._rows import Rows, checked_array, is_pixels
 from sklearn_densconf.features.inputs._source import Preprocessing, Source
@@ -24,14 +36,14 @@ class Reading:
         That of the library which the network is from; it's for pictures only.
     input_shape : tuple of int or None
         The user's, to which flat rows are brought.
-    learned_shape : tuple of int or None
+    learned_shape : tuple or None
         The shape of samples at ``fit``; None in ``fit`` itself.
     """
 
     preprocessing: Preprocessing | None
     of_library: Preprocessing | None
     input_shape: tuple[int, ...] | None
-    learned_shape: tuple[int, ...] | None
+    learned_shape: Any
 
     @property
     def in_fit(self) -> bool:
@@ -66,8 +78,12 @@ def open_source(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
     ValueError
         If X is empty, or its samples have another shape or type than they should.
     """
-    if isinstance(X, Mapping):
-        return open_mapping(X)
+    is_array = isinstance(X, (np.ndarray, torch.Tensor))
+    X, collate = (X, None) if is_array else unpacked(X)
+    if isinstance(X, Mapping) and not issparse(X):  # one kind of sparse arrays is a dict
+        return _mapping(X, reading)
+    if (items := _items(X, reading, collate)) is not None:
+        return items
     pictures = pictures_in(X)
     if pictures is None:
         values = checked_array(estimator, X, reset=reading.in_fit)
@@ -75,6 +91,61 @@ def open_source(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
             return Rows(values, reading.learned_shape or reading.input_shape)
         pictures = as_pictures(values, reading.input_shape)
     return _pictures(pictures, reading)
+
+
+def _mapping(X: Mapping[str, Any], reading: Reading) -> Source:
+    """Return arrays by name; a preprocessing is for single samples, and there are none."""
+    if reading.preprocessing is not None:
+        raise ValueError(
+            "X is a mapping of arrays, which no preprocessing is for: preprocess the arrays, or "
+            "give a list of samples"
+        )
+    return Mappings(X, reading.learned_shape)
+
+
+def _items(X: Any, reading: Reading, collate: Any) -> Source | None:
+    """Return samples that a function puts together; None if they are none such."""
+    first = _first(X)
+    if isinstance(first, Mapping):
+        preprocess = reading.preprocessing
+        together = collate or collated
+        function = partial(_preprocessed, preprocess, together) if preprocess else together
+        return Items(X, function, mapping_digest, reading.learned_shape, "mappings")
+    if collate is not None:
+        return Items(X, collate, _any_digest, reading.learned_shape, "a DataLoader's samples")
+    if reading.preprocessing is not None and is_text(first):
+        texts = np.asarray(X, dtype=object).ravel().tolist()
+        function = partial(_tokenized, reading.preprocessing)
+        what = "texts (sample 0 names no file)"
+        return Items(texts, function, text_digest, reading.learned_shape, what)
+    return None
+
+
+def _first(X: Any) -> Any:
+    """Return the first sample of what is read one by one, None of arrays."""
+    is_sequence = isinstance(X, (list, tuple, Dataset)) or hasattr(X, "column_names")
+    if is_sequence and hasattr(X, "__len__") and hasattr(X, "__getitem__") and len(X):
+        return X[0]
+    column = np.asarray(X) if hasattr(X, "iloc") else X
+    if isinstance(column, np.ndarray) and column.dtype.kind in "OUT" and column.size:
+        return column.reshape(-1)[0] if column.shape[1:] in ((), (1,)) else None
+    return None
+
+
+def _preprocessed(preprocess: Any, together: Any, items: list[Any]) -> Any:
+    return together([preprocess(item) for item in items])
+
+
+def _tokenized(preprocess: Any, texts: list[str]) -> Any:
+    """Return tokens by name; a tokenizer of transformers is told to pad them."""
+    if hasattr(preprocess, "pad") and hasattr(preprocess, "tokenize"):
+        return preprocess(texts, padding=True, truncation=True, return_tensors="np")
+    return preprocess(texts)
+
+
+def _any_digest(item: Any) -> bytes:
+    first = item[0] if isinstance(item, (tuple, list)) else item
+    return mapping_digest({"item": first}) if not isinstance(first, str) else text_digest(first)
 
 
 def _pictures(pictures: Any, reading: Reading) -> Pictures:

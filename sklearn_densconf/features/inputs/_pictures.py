@@ -1,5 +1,6 @@
 """Pictures that are read, decoded or preprocessed one by one."""
 
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -12,7 +13,9 @@ import torch
 from torch.utils.data import Dataset
 
 from sklearn_densconf._optional import import_optional
+from sklearn_densconf.features.inputs._containers import is_text
 from sklearn_densconf.features.inputs._digests import digest, start_of
+from sklearn_densconf.features.inputs._items import label_of
 from sklearn_densconf.features.inputs._rows import (
     WHITE,
     check_whole_numbers,
@@ -71,7 +74,7 @@ class Pictures:
 
     def _item(self, index: int) -> Any:
         item = self._items[index]
-        return item[0] if isinstance(item, tuple) else item
+        return item[0] if isinstance(item, (tuple, list)) else item
 
     def _tensor(self, index: int) -> torch.Tensor:
         picture = _as_picture(self._item(index))
@@ -102,6 +105,12 @@ class Pictures:
 
     def content(self, indices: np.ndarray) -> None:
         """Return None: pictures are told apart by digests, which are kept for files."""
+
+    def labels(self) -> np.ndarray | None:
+        """Return the labels of (picture, label) tuples."""
+        if label_of(self._items[0]) is None:
+            return None
+        return np.asarray([label_of(self._items[index]) for index in range(len(self))])
 
 
 class Plain:
@@ -141,6 +150,11 @@ def is_path(item: Any) -> bool:
     return isinstance(item, (str, os.PathLike))
 
 
+def is_file_content(item: Any) -> bool:
+    """Tell whether something is what a file holds, such as an upload."""
+    return isinstance(item, (bytes, io.BytesIO))
+
+
 def pictures_in(X: Any) -> Any:
     """Return X as a sequence of pictures that are read one by one; None where it is an array.
 
@@ -178,7 +192,7 @@ def pictures_in(X: Any) -> Any:
 def _is_picture(item: Any) -> bool:
     first = item[0] if isinstance(item, tuple) and item else item
     has_axes = isinstance(first, (np.ndarray, torch.Tensor)) and first.ndim >= 2
-    return has_axes or is_path(first) or hasattr(first, "convert")
+    return has_axes or is_path(first) or is_file_content(first) or hasattr(first, "convert")
 
 
 def as_pictures(values: Any, shape: tuple[int, ...] | None) -> Any:
@@ -206,7 +220,7 @@ def as_pictures(values: Any, shape: tuple[int, ...] | None) -> Any:
 
 def _as_picture(item: Any) -> Any:
     """Return the PIL image of a path or of a uint8 picture, and the tensor of anything else."""
-    if is_path(item):
+    if is_path(item) or is_file_content(item):
         return _decoded(item)
     if not isinstance(item, np.ndarray):
         return item
@@ -220,28 +234,42 @@ def _pil() -> Any:
     return import_optional("PIL.Image", "Reading pictures")
 
 
-def _opened(path: Any) -> Any:
+def _opened(file: Any) -> Any:
     try:
-        return _pil().open(path)
+        return _pil().open(_readable(file))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no picture {os.fspath(path)!r}") from error
-    except OSError as error:  # PIL.UnidentifiedImageError is one
-        raise ValueError(f"cannot decode the picture {os.fspath(path)!r}: {error}") from error
+        hint = "; for texts, give a tokenizer as preprocessing" if is_text(file) else ""
+        raise FileNotFoundError(f"there is no picture {_called(file)}{hint}") from error
+    except Exception as error:  # PIL raises many kinds on damaged headers, and for bombs
+        raise ValueError(f"cannot decode the picture {_called(file)}: {error}") from error
 
 
-def _decoded(path: Any) -> Any:
-    with _opened(path) as picture:
+def _decoded(file: Any) -> Any:
+    with _opened(file) as picture:
         try:
             picture.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"cannot decode the picture {os.fspath(path)!r}: {error}") from error
+        except Exception as error:
+            raise ValueError(f"cannot decode the picture {_called(file)}: {error}") from error
         return picture
+
+
+def _readable(file: Any) -> Any:
+    """Return what PIL opens; of a buffer a copy, since it may be read before and again."""
+    if isinstance(file, io.BytesIO):
+        file = file.getvalue()
+    return io.BytesIO(file) if isinstance(file, bytes) else file
+
+
+def _called(file: Any) -> str:
+    return repr(os.fspath(file)) if is_path(file) else "in a buffer"
 
 
 def _item_digest(item: Any) -> bytes:
     if is_path(item):
         about = Path(item).stat()
         return _file_digest(os.fspath(item), about.st_size, about.st_mtime_ns)
+    if is_file_content(item):
+        return digest(start_of("file"), item if isinstance(item, bytes) else item.getvalue())
     if hasattr(item, "convert"):
         start = start_of(
             "image", item.mode, item.size, item.getpalette(), sorted(item.info.items())

@@ -82,6 +82,9 @@ class Rows:
         values = to_array(self._values[_consecutive(indices)])
         return np.ascontiguousarray(values).reshape(len(values), -1)
 
+    def labels(self) -> None:
+        """Return None: labels are given apart."""
+
     def digests(self, indices: np.ndarray) -> list[bytes]:
         """Hash the content of samples, type and shape included."""
         values = self._flat(indices)

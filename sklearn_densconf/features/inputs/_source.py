@@ -20,8 +20,8 @@ class Source(Protocol):
     """
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one sample as the network sees it."""
+    def shape(self) -> tuple[Any, ...]:
+        """Shape of one sample as the network sees it; of several inputs pairs (name, shape)."""
 
     @property
     def in_memory(self) -> bool:
@@ -61,7 +61,7 @@ class Source(Protocol):
 
         Returns
         -------
-        Tensor of shape (n, *shape), float32 or int64
+        Tensor of shape (n, *shape), float32 or int64, or Named
             The samples, integers where they are given as such: on the host, or where the tensor
             is that they come from. It may share memory with X, so nobody writes into it.
 
@@ -102,3 +102,6 @@ class Source(Protocol):
             How the bytes are to be read, and the contiguous values themselves: samples for which
             both are equal are equal. None: compare their digests.
         """
+
+    def labels(self) -> np.ndarray | None:
+        """Return the labels that the samples carry with them, None if there are none."""

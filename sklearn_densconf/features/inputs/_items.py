@@ -1,0 +1,182 @@
+"""Samples of any kind that a function puts together to batches: dicts, texts, a DataLoader's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from sklearn_densconf.features.inputs._batch import Batch, Named
+from sklearn_densconf.features.inputs._digests import digest, start_of
+from sklearn_densconf.features.inputs._mappings import LABELS, check_shapes
+from sklearn_densconf.features.inputs._rows import to_tensor
+
+Collate = Callable[[list[Any]], Any]
+
+
+class Items:
+    """Samples that a function puts together to batches.
+
+    Parameters
+    ----------
+    items : sequence
+        The samples.
+    collate : callable
+        From a list of samples to a tensor, to tensors by name, or to a tuple that begins so.
+    digest_of : callable
+        From a sample to a digest of its content.
+    learned : tuple or None
+        Shape of one sample, or names and shapes, at ``fit``.
+    what : str
+        What the samples were taken for; told where they cannot be put together.
+    """
+
+    in_memory = False
+
+    def __init__(
+        self,
+        items: Sequence[Any],
+        collate: Collate,
+        digest_of: Callable[[Any], bytes],
+        learned: Any,
+        what: str,
+    ) -> None:
+        self._items = items
+        self._collate = collate
+        self._digest_of = digest_of
+        self._what = what
+        first = self.batch(np.array([0]))
+        if isinstance(first, Named):
+            self.shape: Any = tuple(
+                (name, tuple(tensor.shape[1:])) for name, tensor in sorted(first.tensors.items())
+            )
+            check_shapes(self.shape, learned)
+        else:
+            self.shape = tuple(first.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def name(self, index: int) -> str:
+        """Name a sample in an error."""
+        return f"sample {index}"
+
+    def check(self, indices: np.ndarray) -> None:
+        """Do nothing: samples are read one after the other."""
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """Return the samples as the function puts them together."""
+        try:
+            made = self._collate([self._items[int(index)] for index in indices])
+        except Exception as error:
+            error.add_note(
+                f"This was while putting {self._what} together to a batch, from "
+                f"{self.name(int(indices[0]))} on."
+            )
+            raise
+        return as_batch(made, len(indices))
+
+    def digests(self, indices: np.ndarray) -> list[bytes]:
+        """Hash the content of samples."""
+        return [self._digest_of(self._items[int(index)]) for index in indices]
+
+    def content(self, indices: np.ndarray) -> None:
+        """Return None: samples are told apart by digests."""
+
+    def labels(self) -> np.ndarray | None:
+        """Return the samples' labels, if they have some."""
+        labels = [label_of(item) for item in map(self._items.__getitem__, range(len(self)))]
+        return None if labels[0] is None else np.asarray(labels)
+
+
+def as_batch(made: Any, n: int) -> Batch:
+    """Return what a function made of samples as a batch; labels are left out.
+
+    Parameters
+    ----------
+    made : object
+        A tensor or array, tensors or arrays by name, or a tuple that begins with these.
+    n : int
+        The number of samples.
+
+    Returns
+    -------
+    Tensor or Named
+        The batch: whole numbers as int64, truth values as they are, else float32.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these, or its first axis is not the sample.
+    """
+    if isinstance(made, (tuple, list)) and made:
+        made = made[0]
+    if isinstance(made, Mapping):
+        tensors = {str(k): _tensor(v) for k, v in made.items() if k not in LABELS}
+        known = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        if known and all(tensor.ndim and len(tensor) == n for tensor in known.values()):
+            return Named(known)
+        shapes = {name: tuple(tensor.shape) for name, tensor in known.items()}
+        raise TypeError(f"a batch of {n} must have tensors by name of that length, got {shapes}")
+    tensor = _tensor(made)
+    if tensor is None or tensor.ndim == 0 or len(tensor) != n:
+        got = type(made).__name__ if tensor is None else str(tuple(tensor.shape))
+        raise TypeError(f"a batch of {n} samples must be a tensor, or tensors by name, got {got}")
+    return tensor
+
+
+def _tensor(value: Any) -> torch.Tensor | None:
+    if isinstance(value, (list, np.ndarray)):
+        array = np.asarray(value)
+        value = to_tensor(array) if array.dtype.kind in "biuf" else None
+    if not isinstance(value, torch.Tensor) or value.is_complex():
+        return None
+    if value.dtype == torch.bool:
+        return value.detach()
+    return value.detach().to(torch.float32 if value.is_floating_point() else torch.int64)
+
+
+def collated(items: list[Any]) -> Any:
+    """Put samples together that are mappings: of lists and numbers arrays are made."""
+    return default_collate([_plain(item) for item in items])
+
+
+def _plain(item: Any) -> Any:
+    if not isinstance(item, Mapping):
+        return item
+    arrays = {name: _array(value) for name, value in item.items() if name not in LABELS}
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value
+    array = np.asarray(value)
+    return array if array.dtype.kind in "biuf" else None
+
+
+def mapping_digest(item: Any) -> bytes:
+    """Hash a sample that has arrays, numbers or texts by name."""
+    whole = start_of("mapping")
+    for name, value in sorted(item.items()):
+        array = value.detach().cpu() if isinstance(value, torch.Tensor) else value
+        array = np.ascontiguousarray(np.asarray(array))
+        whole.update(repr((name, array.dtype.str, array.shape)).encode())
+        plain = array if array.dtype.kind in "biufU" else np.array(repr(value))
+        whole.update(plain.tobytes())
+    return whole.digest()
+
+
+def text_digest(text: Any) -> bytes:
+    """Hash a text."""
+    return digest(start_of("text"), str(text).encode())
+
+
+def label_of(item: Any) -> Any:
+    """Return the label of a sample, None if it has none."""
+    if isinstance(item, (tuple, list)) and len(item) > 1:
+        return item[1]
+    if isinstance(item, Mapping):
+        return next((item[name] for name in LABELS if name in item), None)
+    return None
