@@ -57,6 +57,7 @@ html_sidebars = {
         "installation",
         "user_guide",
         "reproduction",
+        "comparison",
         "benchmarks",
         "scaling",
         "architecture",

@@ -17,6 +17,8 @@ import sklearn_densconf
 ROOT = Path(sklearn_densconf.__file__).parent
 DRAWING = Path(__file__).resolve().parents[1] / "docs" / "_static" / "architecture.svg"
 LAYERS = (  # from the top: a room imports rooms of lower rows only
+    ("__main__",),
+    ("comparison",),
     ("paper",),
     ("evaluation",),
     ("adversarial", "displays", "distortions", "datasets", "distributed"),

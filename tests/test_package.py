@@ -12,21 +12,25 @@ import sklearn_densconf
 LEAVES = {leaf for row in architecture.LEAVES for leaf in row}
 MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself and the leaves
     "__init__": {"density", "features", "rejection"},  # for type checkers, and on first use
+    "__main__": {"comparison"},
     "adversarial": {"features"},
     "baselines": {"density"},
+    "comparison": {"__init__", "displays", "distortions", "evaluation", "features", "metrics"}
+    | {"paper"},
     "datasets": set(),
     "density": set(),
     "displays": {"metrics"},
     "distortions": set(),
     "distributed": {"features", "density"},
-    "evaluation": {"__init__", "adversarial", "displays", "distortions", "features", "metrics"},
+    "evaluation": {"__init__", "adversarial", "density", "displays", "distortions", "features"}
+    | {"metrics"},
     "features": set(),
     "metrics": set(),
     "rejection": set(),
     "paper": {"adversarial", "baselines", "datasets", "density", "displays", "distortions"}
     | {"distributed", "evaluation", "features", "metrics", "__init__"},
 }
-USES_TORCH = {"adversarial", "distributed", "features", "paper"}
+USES_TORCH = {"adversarial", "comparison", "distributed", "evaluation", "features", "paper"}
 SOURCES = sorted(architecture.ROOT.rglob("*.py"))
 
 

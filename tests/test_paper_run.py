@@ -184,7 +184,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     ),
     "no strangers": (
         lambda folder: ["--strangers", str(folder)],
-        r"--strangers: .* has neither t10k-images-idx3-ubyte.gz nor",
+        r"--unknown: .* has neither t10k-images-idx3-ubyte.gz nor",
     ),
     "noise too strong": (
         lambda _: ["--noise", "0", "1.5"],

@@ -45,7 +45,8 @@ def _enumerate(findings: Sequence[Finding]) -> str:
 def as_page(shown: Sequence[tuple[Case, Shown]], compared: Sequence[str], words: Words) -> str:
     """Return the whole page, HTML."""
     cards = {case.name: case.cards(part) for case, part in shown}
-    first = [cards[case.name].pop(0) for case, _ in shown if case.leads and cards[case.name]]
+    leading = [(part, cards[case.name]) for case, part in shown if case.leads]
+    first = [_parts(own.pop(0), part) for part, own in leading if own]
     sections = [_section(case, part, cards[case.name]) for case, part in shown if cards[case.name]]
     findings = collect_findings(shown)
     body = [_head(findings, compared, words, first), *sections, _colophon(words.facts)]
@@ -55,12 +56,12 @@ def as_page(shown: Sequence[tuple[Case, Shown]], compared: Sequence[str], words:
 
 
 def _head(
-    findings: Sequence[Finding], compared: Sequence[str], words: Words, first: Sequence[Card]
+    findings: Sequence[Finding], compared: Sequence[str], words: Words, first: Sequence[str]
 ) -> str:
     said = ""
     if findings:
         said = "".join(f"<p>{escape(sentence)}</p>" for sentence in lead(findings, words.called))
-    strip = "".join(f'<div class="card">{"".join(card.parts)}</div>' for card in first)
+    strip = "".join(f'<div class="card">{parts}</div>' for parts in first)
     found = findings_tables(findings, compared)
     usual, *others = [_verdict(name, found[name], compared, words) for name in found]
     return (
@@ -92,9 +93,12 @@ def _section(case: Case, shown: Shown, cards: Sequence[Card]) -> str:
 
 def _card(card: Card, shown: Shown) -> str:
     title = f"<h3>{escape(card.title[0].upper() + card.title[1:])}</h3>" if card.title else ""
+    return f'<section class="card">{title}{_parts(card, shown)}</section>'
+
+
+def _parts(card: Card, shown: Shown) -> str:
     salt = "-".join(filter(None, (shown.name, card.title)))
-    parts = "".join(_part(part, salt, shown.compared) for part in card.parts)
-    return f'<section class="card">{title}{parts}</section>'
+    return "".join(_part(part, salt, shown.compared) for part in card.parts)
 
 
 def _part(part: Any, salt: str, compared: Sequence[str]) -> str:

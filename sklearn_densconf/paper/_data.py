@@ -58,7 +58,7 @@ def load_strangers(folder: Folder) -> Pictures:
     name = "t10k-images-idx3-ubyte"
     found = [path for path in (Path(folder, f"{name}.gz"), Path(folder, name)) if path.is_file()]
     if not found:
-        raise FileNotFoundError(f"--strangers: {folder} has neither {name}.gz nor {name}")
+        raise FileNotFoundError(f"--unknown: {folder} has neither {name}.gz nor {name}")
     X = read_idx(found[0])
     return _in_memory(scale_to_unit(X[:, None]), np.zeros(len(X)))
 

@@ -23,7 +23,14 @@ _NOT_RISING = Measure("share", "not rising under attack", "pictures that rise", 
 
 
 def _measure(trial: Trial) -> dict[str, Any]:
-    """Attack every network, and look at the confidences that are read from it."""
+    return measure_attack(*attack_confidences(trial))
+
+
+def attack_confidences(trial: Trial) -> tuple[Confidences, Confidences, np.ndarray, np.ndarray]:
+    """Attack every network, and look at the confidences that are read from it.
+
+    Returns the confidences before and after, the norms of the changes, and whether labels changed.
+    """
     clean: dict[str, np.ndarray] = {}
     attacked: dict[str, np.ndarray] = {}
     lengths, fooled = [], []
@@ -34,7 +41,7 @@ def _measure(trial: Trial) -> dict[str, Any]:
         lengths.append(norms)
         fooled.append(success)
     clean = {name: clean[name] for name in trial.subject.names if name in clean}
-    return measure_attack(clean, attacked, np.concatenate(lengths), np.concatenate(fooled))
+    return clean, attacked, np.concatenate(lengths), np.concatenate(fooled)
 
 
 def _numbers_by_network(subject: Subject) -> list[list[int]]:

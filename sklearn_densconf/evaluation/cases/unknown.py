@@ -17,8 +17,13 @@ _FOUND = Measure("auroc", "telling out-of-distribution pictures", "AUROC", True,
 
 def _measure(trial: Trial) -> dict[str, Any]:
     """Measure the pictures that were given, and those that can be made of any."""
+    return measure_sets(trial, unknown_sets(trial))
+
+
+def unknown_sets(trial: Trial) -> dict[str, Pictures]:
+    """Return the pictures that were given, and those that can be made of any, by name."""
     made = {name: _made_of(trial, make) for name, make in _MADE.items()}
-    return measure_sets(trial, {**trial.unknown, **made})
+    return {**trial.unknown, **made}
 
 
 def measure_sets(trial: Trial, sets: Mapping[str, Pictures]) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""The command ``python -m sklearn_densconf``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_DESCRIPTION = """\
+Confidences of classifiers that fall when they should.
+
+  compare   softmax, open-set, densities and the detectors of pytorch-ood on one network:
+            who finds errors, who is calibrated, who knows what is out of distribution
+
+"COMMAND --help" says more of each. The paper's figures: python -m sklearn_densconf.paper --help
+"""
+_COMPARE = """\
+Compare confidences on the same network and the same features.
+
+The training pictures fit; one half of the held-out pictures calibrates, the other measures: errors
+on clean, noisy, blurred, compressed, shrunk, brighter and darker pictures; out-of-distribution
+pictures; adversarial ones; seconds and bytes.
+"""
+_COMPARE_MORE = """\
+examples:
+  python -m sklearn_densconf compare                       digits, three trainings: minutes
+  python -m sklearn_densconf compare --quick               a few pictures: to try the command
+  python -m sklearn_densconf compare --dataset mnist --data FOLDER --unknown FASHION
+  python -m sklearn_densconf compare --dataset imagenet --data FOLDER --backbone timm:NAME
+
+It writes report.html, results.json and figures to --out, together at the end. Networks, features
+and attacks are kept in OUT/cache: the same command goes on from what is done.
+
+exit codes: 0; 2 where the input is wrong, which one line on stderr explains; 130 if interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for, and return its exit code.
+
+    0; or 2 where the input is wrong, which one line on stderr then explains; 130 if interrupted.
+    """
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
+    try:
+        path = command(**options)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from what is done", file=sys.stderr)
+        return 130
+    print(path)
+    return 0
+
+
+def _compare(*, out: Path, page: Path | None, **options: object) -> Path:
+    from sklearn_densconf.comparison._run import Question, compare
+
+    return compare(Question(**options), out, page)  # type: ignore[arg-type]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sklearn_densconf",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s COMMAND ...",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    _add_compare(commands)
+    return parser
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "compare",
+        description=_COMPARE,
+        epilog=_COMPARE_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_compare)
+    add = parser.add_argument
+    add("--dataset", choices=("digits", "mnist", "imagenet"), default="digits",
+        help="pictures; LeNet-5 is trained on the first two; default: digits")  # fmt: skip
+    add("--data", type=Path, metavar="FOLDER",
+        help="folder of MNIST's four files, or of train and val of ImageNet")  # fmt: skip
+    add("--backbone", metavar="NAME",
+        help="ImageNet's network: torchvision:NAME, timm:NAME, package.module:function or "
+        "path/to/file.py:function; default: torchvision:vgg16")  # fmt: skip
+    add("--unknown", type=Path, metavar="FOLDER",
+        help="out-of-distribution pictures: another data set's t10k-images-idx3-ubyte")  # fmt: skip
+    add("--out", type=Path, default=Path("comparison"), metavar="FOLDER",
+        help="folder of the results; default: comparison")  # fmt: skip
+    add("--page", type=Path, metavar="FILE", help="write the page in Markdown too")
+    add("--seeds", type=_positive, default=3, metavar="N",
+        help="number of trainings, or of draws for a pretrained network; default: 3")  # fmt: skip
+    add("--quick", action="store_true", help="few pictures and severities: to try the command")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Confidences compared on one network: ``python -m sklearn_densconf compare``."""

@@ -1,0 +1,160 @@
+"""A whole comparison: every training or draw, all that is measured of it, and then the page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.model_selection import train_test_split
+from torch import nn
+
+from sklearn_densconf import FeatureExtractor
+from sklearn_densconf.comparison import _attack, _cost, _errors, _glance, _unknown
+from sklearn_densconf.comparison._page import write_page
+from sklearn_densconf.comparison._sweeps import sweeps_of
+from sklearn_densconf.comparison._words import words
+from sklearn_densconf.evaluation._case import Trial
+from sklearn_densconf.evaluation._evaluation import Evaluation
+from sklearn_densconf.evaluation._pictures import Pictures
+from sklearn_densconf.evaluation._progress import track
+from sklearn_densconf.evaluation._run import Clock, measure_cases, versions
+from sklearn_densconf.evaluation._subject import Subject
+from sklearn_densconf.evaluation.peers import (
+    OPEN_SET,
+    PEERS,
+    Activations,
+    FittedPeer,
+    Known,
+    find_last_layer,
+    fit_peers,
+)
+from sklearn_densconf.paper._study import VGG16, Settings, Study, load_study
+
+SOFTMAX = "softmax"
+OURS = next(name for name in (OPEN_SET, "density") if name in {peer.name for peer in PEERS})
+COMPARED = (SOFTMAX, OURS)
+MEASURED = (_errors.CASE, _unknown.CASE, _attack.CASE, _cost.CASE)
+CASES = (_glance.CASE, *MEASURED)
+_MOST_ATTACKED = 1000  # pictures, of which a share of 0.1 % can be seen
+_OTHERS = "another data set"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the command line asks for."""
+
+    dataset: str = "digits"
+    data: Path | None = None
+    backbone: str | None = None  # None: VGG16
+    unknown: Path | None = None  # folder of out-of-distribution pictures in MNIST's format
+    seeds: int = 3  # trainings, or draws of the halves and of the noise
+    quick: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was asked for; of folders their names only."""
+        return {k: v.name if isinstance(v, Path) else v for k, v in vars(self).items()}
+
+
+def compare(question: Question, out: Path, page: Path | None = None) -> Path:
+    """Compare all confidences; write ``report.html``, ``results.json`` and figures to ``out``.
+
+    What takes long (networks, features, attacks) is kept in ``out/cache``: an interrupted run goes
+    on from there. Results are written together at the end, or not at all. ``page`` is a Markdown
+    file to write beside them. Returns the report.
+    """
+    study = load_study(
+        Settings(
+            "all",
+            question.dataset,
+            question.data,
+            backbone=question.backbone or VGG16,
+            quick=question.quick,
+            strangers=question.unknown,
+        )
+    )
+    runs = [_run_once(study, question, seed, out / "cache") for seed in range(question.seeds)]
+    sweeps = sweeps_of(quick=question.quick)
+    results = {
+        "network": study.network_name,
+        "n_classes": len(study.dataset.classes),
+        "n_train": len(study.dataset.train),
+        "n_measured": len(_halves(study.dataset.test, 0)[1]),
+        "labels": {name: sweep.label for name, sweep in sweeps.items()},
+        "about": {peer.name: peer.about for peer in PEERS},
+        "left_out": runs[0].pop("left_out"),
+        "settings": question.as_json(),
+        "versions": versions(),
+        "runs": [{k: v for k, v in run.items() if k != "left_out"} for run in runs],
+    }
+    evaluation = Evaluation(results, CASES, COMPARED, words(results))
+    report = evaluation.save(out)
+    if page is not None:
+        write_page(evaluation.results, CASES, COMPARED, page)
+    return report
+
+
+def _run_once(study: Study, question: Question, seed: int, cache: Path) -> dict[str, Any]:
+    """Train, fit and measure once."""
+    memory, clock = joblib.Memory(cache, verbose=0), Clock()
+    network = study.network(study.dataset, seed, memory)
+    clock.lap("training")
+    calibrating, measured = _halves(study.dataset.test, seed)
+    extractor = FeatureExtractor(network, layer=["penultimate", "output"], memory=cache)
+    extractor.fit(study.dataset.train.read(np.arange(1)))
+    known = _known(extractor, network, study.dataset.train, calibrating)
+    clock.lap("features")
+    peers, left_out = fit_peers(PEERS, known)
+    clock.lap("fitting")
+    n_attacked = min(len(study.attacked), len(measured), _MOST_ATTACKED)
+    trial = Trial(
+        _subject(extractor, peers),
+        measured,
+        sweeps_of(quick=question.quick),
+        measured.spread(n_attacked),
+        {} if study.strangers is None else {_OTHERS: study.strangers},
+        seed,
+        memory,
+    )
+    run = measure_cases(MEASURED, trial, clock)
+    glance = {"glance": _glance.glance_at(run)}
+    return {"seed": seed, **glance, **run, "seconds": clock.seconds, "left_out": left_out}
+
+
+def _halves(pictures: Pictures, seed: int) -> tuple[Pictures, Pictures]:
+    """Split held-out pictures: one half calibrates, the other measures."""
+    parts = train_test_split(
+        np.arange(len(pictures)), test_size=0.5, stratify=pictures.y, random_state=seed
+    )
+    calibrating, measured = (pictures.only(np.sort(part)) for part in parts)
+    return calibrating, measured
+
+
+def _known(
+    extractor: FeatureExtractor, network: nn.Module, train: Pictures, calibrating: Pictures
+) -> Known:
+    fitted, held_out = (
+        _activations(extractor, part, name)
+        for part, name in ((train, "training pictures"), (calibrating, "calibrating pictures"))
+    )
+    layer = find_last_layer(network, fitted)
+    return Known(fitted, train.y, held_out, calibrating.y, layer)
+
+
+def _activations(extractor: FeatureExtractor, pictures: Pictures, name: str) -> Activations:
+    batches = track(pictures.chunks(), pictures.n_chunks, name)
+    X = np.concatenate([extractor.transform(batch) for batch in batches])
+    width = next(iter(extractor.feature_groups_.values())).stop
+    return Activations(X[:, :width], X[:, width:])
+
+
+def _subject(extractor: FeatureExtractor, peers: Mapping[str, FittedPeer]) -> Subject:
+    return Subject(
+        extractors=(extractor,),
+        models={name: (0, peer) for name, peer in peers.items()},
+        names=tuple(peers),
+        compared=COMPARED,
+        one_label=True,
+        attackable=(0,),
+    )

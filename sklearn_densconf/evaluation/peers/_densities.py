@@ -1,0 +1,116 @@
+"""Confidences of this package: the paper's readings of the logits, and distances of features.
+
+References
+----------
+A. Subramanya, S. Srinivas, R. V. Babu, "Confidence estimation in deep neural networks via density
+modelling", arXiv:1707.07013. J. Ren et al., "A Simple Fix to Mahalanobis Distance for Improving
+Near-OOD Detection", arXiv:2106.09022 (relative). M. Müller, M. Hein, "Mahalanobis++: Improving OOD
+Detection via Feature Normalization", arXiv:2505.18032.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import normalize
+
+import sklearn_densconf
+from sklearn_densconf.density import GaussianDensityClassifier
+from sklearn_densconf.evaluation.peers._peer import Activations, Known, Peer, Score
+
+_READINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "density": ({}, "the paper's, d-th root of the densities: the default of this package"),
+    "density, literal dΣ": (
+        {"temperature": 1.0, "covariance_scale": "n_features"},
+        "the paper's words taken literally",
+    ),
+    "density, plain Bayes": ({"temperature": 1.0}, "Bayes' rule without any correction"),
+}
+
+
+def _density(reading: dict[str, Any], known: Known) -> GaussianDensityClassifier:
+    model = GaussianDensityClassifier(predict_from="features", **reading)
+    return model.fit(known.train.logits, known.y)
+
+
+def _fit_reading(reading: dict[str, Any], known: Known) -> Score:
+    return partial(_log_odds, _density(reading, known))
+
+
+def _log_odds(model: GaussianDensityClassifier, activations: Activations) -> np.ndarray:
+    return model.confidence(activations.logits, log_odds=True)
+
+
+def _fit_evidence(known: Known) -> Score:
+    return partial(_evidence, _density({}, known))
+
+
+def _evidence(model: GaussianDensityClassifier, activations: Activations) -> np.ndarray:
+    return model.score_samples(activations.logits)
+
+
+def _gaussian(features: np.ndarray, y: np.ndarray) -> GaussianDensityClassifier:
+    """Fit one covariance of features of length 1, with Ledoit and Wolf's shrinkage."""
+    return GaussianDensityClassifier("tied", shrinkage="auto").fit(normalize(features), y)
+
+
+def _fit_nearest(known: Known) -> Score:
+    return partial(_nearest, _gaussian(known.train.features, known.y))
+
+
+def _nearest(classes: GaussianDensityClassifier, activations: Activations) -> np.ndarray:
+    """Compute -½ min_k D_k, the log-density of the nearest class up to a constant."""
+    return -classes.mahalanobis(normalize(activations.features)).min(axis=1) / 2
+
+
+def _fit_relative(known: Known) -> Score:
+    background = _gaussian(known.train.features, np.zeros_like(known.y))
+    return partial(_relative, _gaussian(known.train.features, known.y), background)
+
+
+def _relative(
+    classes: GaussianDensityClassifier,
+    background: GaussianDensityClassifier,
+    activations: Activations,
+) -> np.ndarray:
+    """Compute ½ (D_background - min_k D_k): the same against what all classes share."""
+    return _nearest(classes, activations) - _nearest(background, activations)
+
+
+def _open_set(known: Known) -> Any:
+    model = sklearn_densconf.OpenSetClassifier()
+    X_val = np.hstack(known.held_out)
+    return model.fit(np.hstack(known.train), known.y, X_val=X_val, y_val=known.y_held_out)
+
+
+def _fit_open_set(known: Known) -> Score:
+    return partial(_open_set_odds, _open_set(known))
+
+
+def _open_set_odds(model: Any, activations: Activations) -> np.ndarray:
+    return model.confidence(np.hstack(activations), log_odds=True)
+
+
+def _fit_familiarity(known: Known) -> Score:
+    return partial(_familiarity, _open_set(known))
+
+
+def _familiarity(model: Any, activations: Activations) -> np.ndarray:
+    return model.score_samples(np.hstack(activations))
+
+
+OPEN_SET = "open-set"
+_WITH_OPEN_SET = (
+    Peer(OPEN_SET, _fit_open_set, "softmax, discounted where unfamiliar", is_probability=True),
+    Peer("open-set, known?", _fit_familiarity, "the discount alone: is it of the known world?"),
+)
+PEERS = (
+    *(_WITH_OPEN_SET if hasattr(sklearn_densconf, "OpenSetClassifier") else ()),
+    *(
+        Peer(name, partial(_fit_reading, reading), about, is_probability=True)
+        for name, (reading, about) in _READINGS.items()
+    ),
+    Peer("density, log p(z)", _fit_evidence, "the density itself, of the logits"),
+    Peer("Mahalanobis++", _fit_nearest, "ours: features of length 1, Ledoit and Wolf's shrinkage"),
+    Peer("Mahalanobis++, relative", _fit_relative, "ours: the same against a background"),
+)

@@ -1,0 +1,94 @@
+"""What a peer is: a confidence in the network's label, from its features and logits. A leaf."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cloudpickle
+import numpy as np
+
+
+class Activations(NamedTuple):
+    """What a network gives of pictures."""
+
+    features: np.ndarray  # (n, d): the input of its last linear layer
+    logits: np.ndarray  # (n, k)
+
+
+class LastLayer(NamedTuple):
+    """The last linear layer: logits = features @ weight.T + bias."""
+
+    weight: np.ndarray  # (k, d)
+    bias: np.ndarray  # (k,)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What peers are fitted to: the training pictures, and held-out ones to calibrate with."""
+
+    train: Activations
+    y: np.ndarray  # 0 ... k - 1
+    held_out: Activations
+    y_held_out: np.ndarray
+    last_layer: LastLayer | None = None  # None: not found
+
+
+Score = Callable[[Activations], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A confidence that can be fitted.
+
+    ``fit`` returns the score, (n,) of activations and larger where the label is surer: any number,
+    or the log-odds of a probability. It raises ValueError or ImportError where it cannot.
+    """
+
+    name: str
+    fit: Callable[[Known], Score]
+    about: str  # what it is, in a line
+    is_probability: bool = False
+
+
+@dataclass(frozen=True)
+class FittedPeer:
+    """A fitted peer as the cases of the engine take one: X has the features, then the logits."""
+
+    score: Score
+    n_features: int
+    is_probability: bool
+    seconds: float  # of the fit
+    n_bytes: int  # of what has to be kept
+
+    def activations(self, X: np.ndarray) -> Activations:
+        """Return features and logits apart."""
+        return Activations(X[:, : self.n_features], X[:, self.n_features :])
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the network's label, the same for all peers."""
+        return X[:, self.n_features :].argmax(axis=1)
+
+    def confidence(self, X: np.ndarray) -> np.ndarray:
+        """Compute the score; a peer that has none for a picture is not sure of it at all."""
+        score = np.asarray(self.score(self.activations(X)), np.float64)
+        return np.where(np.isnan(score), -np.inf, score)
+
+
+def fit_peers(peers: Iterable[Peer], known: Known) -> tuple[dict[str, FittedPeer], dict[str, str]]:
+    """Fit peers; return those that could be, and why the others could not."""
+    fitted, left_out = {}, {}
+    for peer in peers:
+        try:
+            fitted[peer.name] = _fit(peer, known)
+        except (ImportError, ValueError) as error:
+            left_out[peer.name] = " ".join(str(error).split())
+    return fitted, left_out
+
+
+def _fit(peer: Peer, known: Known) -> FittedPeer:
+    started = time.perf_counter()
+    score = peer.fit(known)
+    seconds = time.perf_counter() - started
+    size = len(cloudpickle.dumps(score))
+    return FittedPeer(score, known.train.features.shape[1], peer.is_probability, seconds, size)

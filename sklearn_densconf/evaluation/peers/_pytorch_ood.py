@@ -1,0 +1,96 @@
+"""Detectors of pytorch-ood on the same features, as their authors set them by default.
+
+References
+----------
+K. Kirchheim, M. Filax, F. Ortmeier, "PyTorch-OOD: A Library for Out-of-Distribution Detection
+based on PyTorch", CVPR workshops 2022; its documentation names the paper of each detector.
+"""
+
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from sklearn_densconf._optional import import_optional
+from sklearn_densconf.evaluation.peers._peer import Activations, Known, LastLayer, Peer, Score
+
+_AT_MOST = 512  # dimensions of ViM's principal space, its paper's choice for up to 2,048 features
+
+
+def _tensor(values: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+@cache
+def _library() -> Any:
+    """Import the library, or return why it cannot be.
+
+    It is tried once: where torchvision does not fit torch, a second try seems to succeed, with what
+    the first one left behind.
+    """
+    try:
+        return import_optional("pytorch_ood.detector", "This detector")
+    except ImportError as error:
+        return error
+
+
+def _detector(name: str) -> Any:
+    library = _library()
+    if isinstance(library, ImportError):
+        raise library
+    return getattr(library, name)
+
+
+def _fit_features(name: str, known: Known, **options: Any) -> Score:
+    detector = _detector(name)(None, **options)
+    features = np.asarray(known.train.features, np.float32)
+    detector.fit_features(_tensor(features), _tensor(np.asarray(known.y, np.int64)))
+    return partial(_of_features, detector)
+
+
+def _of_features(detector: Any, activations: Activations) -> np.ndarray:
+    """Compute the score, of which larger ones mean out-of-distribution there."""
+    features = np.asarray(activations.features, np.float32)
+    return -detector.predict_features(_tensor(features)).numpy()
+
+
+def _fit_vim(known: Known) -> Score:
+    layer = _last_layer(known)
+    options = {"w": _tensor(layer.weight), "b": _tensor(layer.bias)}
+    d = min(_AT_MOST, layer.weight.shape[1] // 2)
+    return _fit_features("ViM", known, d=d, **options)
+
+
+def _fit_shaping(name: str, known: Known) -> Score:
+    layer = _last_layer(known)
+    head = partial(_logits_of_maps, _tensor(layer.weight), _tensor(layer.bias))
+    return partial(_of_maps, _detector(name)(None, head))
+
+
+def _logits_of_maps(weight: Any, bias: Any, maps: Any) -> Any:
+    return maps.flatten(1) @ weight.T + bias
+
+
+def _of_maps(detector: Any, activations: Activations) -> np.ndarray:
+    """Compute the score of features that were pooled: maps of one pixel."""
+    maps = np.asarray(activations.features, np.float32)[:, :, None, None]
+    return -detector.predict_feature_maps(_tensor(maps)).numpy()
+
+
+def _last_layer(known: Known) -> LastLayer:
+    if known.last_layer is None:
+        raise ValueError("needs the weights of the last linear layer, which were not found")
+    return known.last_layer
+
+
+PEERS = (
+    Peer("Mahalanobis", partial(_fit_features, "Mahalanobis"), "of pytorch-ood"),
+    Peer("Mahalanobis, relative", partial(_fit_features, "RMD"), "of pytorch-ood: RMD"),
+    Peer("class Gaussians", partial(_fit_features, "GMM"), "of pytorch-ood: GMM"),
+    Peer("kNN", partial(_fit_features, "KNN"), "of pytorch-ood: the 50th neighbour"),
+    Peer("ViM", _fit_vim, "of pytorch-ood"),
+    Peer("SCALE", partial(_fit_shaping, "SCALE"), "of pytorch-ood"),
+    Peer("ASH", partial(_fit_shaping, "ASH"), "of pytorch-ood: ASH-S"),
+)

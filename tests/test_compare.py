@@ -1,0 +1,503 @@
+"""The comparison: each peer's score, what is measured of it, the command and its page."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, softmax
+from scipy.stats import multivariate_normal
+from sklearn.covariance import LedoitWolf
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+import sklearn_densconf
+from sklearn_densconf import GaussianDensityClassifier, SoftmaxClassifier
+from sklearn_densconf.__main__ import main
+from sklearn_densconf.comparison._glance import losses
+from sklearn_densconf.comparison._grid import Grid, grid_of
+from sklearn_densconf.comparison._measures import measure_attack, measure_errors, measure_unknown
+from sklearn_densconf.comparison._run import CASES, COMPARED, MEASURED, OURS, Question, _halves
+from sklearn_densconf.comparison._sweeps import SWEEPS, expose, sweeps_of
+from sklearn_densconf.evaluation._pictures import Pictures
+from sklearn_densconf.evaluation.peers import (
+    PEERS,
+    Activations,
+    Known,
+    Peer,
+    _pytorch_ood,
+    find_last_layer,
+    fit_peers,
+)
+from sklearn_densconf.evaluation.peers._logits import max_logit_of_norm
+from sklearn_densconf.metrics import (
+    area_under_generalized_risk_coverage,
+    area_under_risk_coverage,
+    expected_calibration_error,
+    fpr_at_tpr,
+    scod_area_under_risk_coverage,
+)
+
+pytest.importorskip("PIL")
+pytest.importorskip("matplotlib")
+
+N, D, K = 400, 12, 3
+LIBRARY = [peer.name for peer in _pytorch_ood.PEERS]
+
+
+def _known():
+    """Return rectified features around three centres, and logits of one linear layer."""
+    draw = np.random.default_rng(0)
+    y = np.arange(2 * N) % K
+    centres = 2 * draw.random((K, D))
+    weight = (centres - centres.mean(axis=0)).astype(np.float32)
+    features = np.maximum(centres[y] + draw.normal(size=(2 * N, D)), 0).astype(np.float32)
+    bias = np.array([0.5, -0.5, 0.1], np.float32)
+    both = Activations(features, features @ weight.T + bias)
+    fitted, held_out = (
+        Activations(*(part[s] for part in both)) for s in (slice(N), slice(N, None))
+    )
+    layer = find_last_layer(_linear(weight, bias), fitted)
+    return Known(fitted, y[:N], held_out, y[N:], layer)
+
+
+def _linear(weight, bias):
+    layer = nn.Linear(weight.shape[1], len(weight))
+    layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    return nn.Sequential(nn.ReLU(), layer)
+
+
+@pytest.fixture(scope="module")
+def known():
+    return _known()
+
+
+@pytest.fixture(scope="module")
+def peers(known):
+    fitted, left_out = fit_peers(PEERS, known)
+    assert left_out == {} or set(left_out) == set(LIBRARY)
+    return fitted
+
+
+def _score(peers, known, name):
+    X = np.hstack(known.held_out)
+    if name in LIBRARY:
+        pytest.importorskip("pytorch_ood")
+    return peers[name].confidence(X)
+
+
+def _unit(X):
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def _of_label(posterior, z):
+    """Return the posterior of the network's label."""
+    return posterior[np.arange(len(z)), z.argmax(axis=1)]
+
+
+def _bayes(known, temperature, scale):
+    """Return the posterior of one Gaussian a class, each feature by itself, in naive lines."""
+    z = known.held_out.logits.astype(np.float64)
+    joint = []
+    for label in range(K):
+        own = known.train.logits[known.y == label].astype(np.float64)
+        floor = 1e-9 * known.train.logits.astype(np.float64).var(axis=0).max()
+        variance = (own.var(axis=0) + floor) * scale
+        density = multivariate_normal(own.mean(axis=0), np.diag(variance)).logpdf(z)
+        joint.append(density / temperature + np.log(np.mean(known.y == label)))
+    return _of_label(softmax(np.transpose(joint), axis=1), z)
+
+
+PROBABILITIES = {
+    "softmax": lambda known: _of_label(
+        softmax(known.held_out.logits, axis=1), known.held_out.logits
+    ),
+    "density": lambda known: _bayes(known, K, 1),
+    "density, plain Bayes": lambda known: _bayes(known, 1, 1),
+    "density, literal dΣ": lambda known: _bayes(known, 1, K),
+}
+
+
+@pytest.mark.parametrize("name", PROBABILITIES)
+def test_the_score_of_a_probability_is_its_log_odds_in_naive_lines(peers, known, name):
+    assert peers[name].is_probability
+    found = expit(_score(peers, known, name))
+    np.testing.assert_allclose(found, PROBABILITIES[name](known), rtol=1e-4, atol=1e-7)
+
+
+def test_the_temperature_is_that_of_held_out_pictures(peers, known):
+    z, y = known.held_out.logits.astype(np.float64), known.y_held_out
+    temperatures = np.geomspace(0.2, 20, 4000)
+    loss = [-np.log(softmax(z / t, axis=1)[np.arange(N), y]).mean() for t in temperatures]
+    best = temperatures[int(np.argmin(loss))]
+    expected = _of_label(softmax(z / best, axis=1), z)
+    np.testing.assert_allclose(expit(_score(peers, known, "softmax, T")), expected, atol=2e-3)
+
+
+def _mahalanobis(known, *, relative):
+    """Return distances of features of length 1, in naive lines with scikit-learn's shrinkage."""
+    train = _unit(known.train.features.astype(np.float64))
+    means = np.array([train[known.y == label].mean(axis=0) for label in range(K)])
+
+    def distance(deviation, residual):
+        precision = np.linalg.inv(LedoitWolf(assume_centered=True).fit(residual).covariance_)
+        return np.einsum("...i,ij,...j->...", deviation, precision, deviation)
+
+    u = _unit(known.held_out.features.astype(np.float64))
+    nearest = distance(u[:, None] - means, train - means[known.y]).min(axis=1)
+    background = distance(u - train.mean(axis=0), train - train.mean(axis=0))
+    return (background - nearest if relative else -nearest) / 2
+
+
+SCORES = {
+    "max logit": lambda known: [max(row) for row in known.held_out.logits],
+    "energy": lambda known: [np.log(np.exp(z).sum()) for z in known.held_out.logits.astype(float)],
+    "GEN": lambda known: [
+        -sum((p * (1 - p)) ** 0.1 for p in np.exp(z) / np.exp(z).sum())
+        for z in known.held_out.logits.astype(float)
+    ],
+    "Mahalanobis++": lambda known: _mahalanobis(known, relative=False),
+    "Mahalanobis++, relative": lambda known: _mahalanobis(known, relative=True),
+    "density, log p(z)": lambda known: (
+        GaussianDensityClassifier()
+        .fit(known.train.logits, known.y)
+        .score_samples(known.held_out.logits)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_equals_naive_lines(peers, known, name):
+    assert not peers[name].is_probability
+    expected = SCORES[name](known)
+    np.testing.assert_allclose(_score(peers, known, name), expected, rtol=2e-4, atol=1e-4)
+
+
+def test_the_norm_is_the_one_of_the_smallest_aurc(peers, known):
+    z, found = known.held_out.logits.astype(np.float64), {}
+    for p in range(1, 11):
+        centred = z - z.mean(axis=1, keepdims=True)
+        found[p] = centred.max(axis=1) / (np.abs(centred) ** p).sum(axis=1) ** (1 / p)
+    aurc = {
+        p: area_under_risk_coverage(z.argmax(axis=1) == known.y_held_out, score)
+        for p, score in found.items()
+    }
+    expected = found[min(aurc, key=aurc.get)]
+    np.testing.assert_allclose(_score(peers, known, "max logit, p-norm"), expected, rtol=1e-6)
+
+
+def test_logits_that_are_all_equal_have_a_norm_of_0():
+    assert max_logit_of_norm(np.full((1, 3), 7.0), 2).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "detector"), [("max logit", "MaxLogit"), ("energy", "EnergyBased"), ("GEN", "GEN")]
+)
+def test_scores_of_logits_rank_as_those_of_pytorch_ood(peers, known, name, detector):
+    library = pytest.importorskip("pytorch_ood.detector")
+    theirs = -getattr(library, detector)(None).predict_logits(
+        torch.from_numpy(known.held_out.logits)
+    )
+    ours = _score(peers, known, name)
+    assert np.corrcoef(ours, theirs)[0, 1] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_the_detectors_of_pytorch_ood_are_called_as_it_documents(peers, known, name):
+    library = pytest.importorskip("pytorch_ood.detector")
+    z, y = torch.from_numpy(known.train.features), torch.from_numpy(known.y)
+    new = torch.from_numpy(known.held_out.features)
+    w, b = (torch.from_numpy(part) for part in known.last_layer)
+    of_features = {
+        "Mahalanobis": lambda: library.Mahalanobis(None),
+        "Mahalanobis, relative": lambda: library.RMD(None),
+        "class Gaussians": lambda: library.GMM(None),
+        "kNN": lambda: library.KNN(None),
+        "ViM": lambda: library.ViM(None, d=D // 2, w=w, b=b),
+    }
+    if name in of_features:
+        expected = -of_features[name]().fit_features(z, y).predict_features(new)
+    else:
+        detector = getattr(library, name)(
+            lambda x: x[:, :, None, None], lambda x: x.flatten(1) @ w.T + b
+        )
+        expected = -detector.predict(new)
+    np.testing.assert_allclose(_score(peers, known, name), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_distance_to_the_nearest_neighbours_in_naive_lines(peers, known):
+    distances = np.linalg.norm(
+        _unit(known.held_out.features)[:, None] - _unit(known.train.features), axis=2
+    )
+    expected = -np.sort(distances, axis=1)[:, 49]
+    np.testing.assert_allclose(_score(peers, known, "kNN"), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(sklearn_densconf, "OpenSetClassifier"), reason="not there yet")
+def test_the_open_set_classifier_is_fitted_with_the_calibrating_half(peers, known):
+    model = sklearn_densconf.OpenSetClassifier().fit(
+        np.hstack(known.train), known.y, X_val=np.hstack(known.held_out), y_val=known.y_held_out
+    )
+    X = np.hstack(known.held_out)
+    np.testing.assert_allclose(expit(_score(peers, known, "open-set")), model.confidence(X))
+    np.testing.assert_allclose(_score(peers, known, "open-set, known?"), model.score_samples(X))
+
+
+def test_all_peers_judge_the_networks_label(peers, known):
+    for peer in peers.values():
+        labels = peer.predict(np.hstack(known.held_out))
+        assert np.array_equal(labels, known.held_out.logits.argmax(axis=1))
+        assert peer.n_bytes > 0 <= peer.seconds
+
+
+def test_a_score_that_is_not_a_number_is_the_least_sure(known):
+    odd = Peer(
+        "odd", lambda known: lambda activations: np.full(len(activations.logits), np.nan), ""
+    )
+    fitted, _ = fit_peers([odd], known)
+    assert (fitted["odd"].confidence(np.hstack(known.held_out)) == -np.inf).all()
+
+
+def test_without_pytorch_ood_its_rows_are_left_out_and_say_how_to_install_it(known, monkeypatch):
+    _pytorch_ood._library.cache_clear()
+    monkeypatch.setitem(sys.modules, "pytorch_ood", None)
+    monkeypatch.setitem(sys.modules, "pytorch_ood.detector", None)
+    fitted, left_out = fit_peers(PEERS, known)
+    _pytorch_ood._library.cache_clear()
+    assert set(left_out) == set(LIBRARY)
+    assert {*fitted, *left_out} == {peer.name for peer in PEERS}
+    assert all("pip install 'sklearn_densconf[compare]'" in why for why in left_out.values())
+
+
+def test_a_peer_that_needs_weights_is_left_out_where_they_are_not_found(known):
+    pytest.importorskip("pytorch_ood")
+    _, left_out = fit_peers(PEERS, _without(known))
+    assert set(left_out) == {"ViM", "SCALE", "ASH"}
+    assert all("last linear layer, which were not found" in why for why in left_out.values())
+
+
+def _without(known):
+    return Known(known.train, known.y, known.held_out, known.y_held_out)
+
+
+def test_the_last_layer_is_found_whatever_outputs_are_taken(known):
+    draw = np.random.default_rng(1)
+    weight = draw.normal(size=(9, D)).astype(np.float32)
+    bias = draw.normal(size=9).astype(np.float32)
+    outputs = [7, 2, 4]
+    logits = known.train.features @ weight[outputs].T + bias[outputs]
+    found = find_last_layer(_linear(weight, bias), Activations(known.train.features, logits))
+    assert np.array_equal(found.weight, weight[outputs])
+    assert np.array_equal(found.bias, bias[outputs])
+    other = Activations(known.train.features, np.tanh(logits))
+    assert find_last_layer(_linear(weight, bias), other) is None
+
+
+def _outcomes():
+    draw = np.random.default_rng(2)
+    confidence = draw.normal(size=(3, 50))
+    correct = draw.random((3, 50)) < expit(confidence)
+    return correct, confidence
+
+
+def test_errors_are_measured_over_all_severities_of_a_sweep():
+    correct, odds = _outcomes()
+    odds[0, 0] = -np.inf
+    found = measure_errors([0, 1, 2], correct, {"p": odds, "score": odds}, ["p"])
+    p, score = found["confidences"]["p"], found["confidences"]["score"]
+    flat, ranks = correct.ravel(), np.maximum(odds.ravel(), -1e3)
+    assert p["auroc"] == score["auroc"] == pytest.approx(roc_auc_score(flat, ranks))
+    assert p["aurc"] == pytest.approx(area_under_risk_coverage(flat, ranks))
+    assert p["augrc"] == pytest.approx(area_under_generalized_risk_coverage(flat, ranks))
+    expected = expected_calibration_error(flat, expit(ranks))
+    assert p["calibration error"] == pytest.approx(expected)
+    assert "calibration error" not in score
+    assert p["mean"] == pytest.approx(expit(odds).mean(axis=1))
+    assert score["mean"][0] is None  # JSON has no -inf
+    assert p["rises"] == sum(b > a for a, b in zip(p["mean"], p["mean"][1:], strict=False))
+    assert found["accuracy"] == pytest.approx(correct.mean(axis=1))
+
+
+def test_a_falling_severity_is_a_growing_distortion():
+    correct, odds = _outcomes()
+    falling = np.sort(odds, axis=0)[::-1]
+    found = measure_errors([100, 10, 1], correct, {"p": falling}, ["p"])["confidences"]["p"]
+    assert (found["tau"], found["rises"]) == (-1, 0)
+
+
+def test_out_of_distribution_pictures_are_measured_by_three_numbers():
+    correct, odds = _outcomes()
+    known, unknown = odds[0], odds[1] - 1
+    found = measure_unknown(correct[0], {"a": known}, {"a": unknown})["a"]
+    is_known, both = np.repeat([1, 0], 50), np.append(known, unknown)
+    assert found["auroc"] == pytest.approx(roc_auc_score(is_known, both))
+    assert found["fpr"] == pytest.approx(fpr_at_tpr(is_known, both))
+    assert found["scod"] == pytest.approx(scod_area_under_risk_coverage(correct[0], known, unknown))
+
+
+def test_a_rise_under_attack_is_strict():
+    found = measure_attack(np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.0, 2.0, 1.0, -np.inf]))
+    assert found["share"] == 0.25
+    assert found["auroc"] == pytest.approx(
+        roc_auc_score([1] * 4 + [0] * 4, [0, 1, 2, 3, 0, 2, 1, -9])
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_mildest_severity_changes_nothing_and_every_other_one_does(dtype):
+    draw = np.random.default_rng(3)
+    pixels = draw.integers(30, 220, (4, 1, 28, 28)).astype(np.uint8)
+    pixels = pixels if dtype == np.uint8 else (pixels / 255).astype(dtype)
+    for name, sweep in SWEEPS.items():
+        first, *others = (sweep.apply(pixels, severity, 0) for severity in sweep.severities)
+        tolerance = 4 if name == "JPEG" else 0  # quality 100 rounds
+        assert np.abs(first.astype(float) - pixels).max() <= tolerance / (
+            1 if dtype == np.uint8 else 255
+        )
+        assert all(other.dtype == dtype and (other != first).any() for other in others)
+
+
+def test_light_is_multiplied_and_clipped():
+    assert expose(np.array([0, 100, 200], np.uint8), 1.5, channel_axis=1).tolist() == [0, 150, 255]
+    half = expose(np.array([0.5, 1.0], np.float32), 0.5, channel_axis=1)
+    assert half.tolist() == [0.25, 0.5]
+
+
+def test_the_quick_sweeps_keep_both_ends():
+    for name, sweep in sweeps_of(quick=True).items():
+        assert len(sweep.severities) == 3
+        assert {sweep.severities[0], sweep.severities[-1]} <= set(SWEEPS[name].severities)
+
+
+def test_each_held_out_picture_calibrates_or_measures():
+    pictures = Pictures(np.arange(40) % 4, lambda indices: indices)
+    for seed in range(3):
+        calibrating, measured = (next(part.chunks()) for part in _halves(pictures, seed))
+        assert sorted([*calibrating, *measured]) == list(range(40))
+        assert np.bincount(calibrating % 4).tolist() == [5] * 4
+
+
+def test_a_loss_is_larger_than_a_standard_deviation():
+    values = np.array([[[0.90, 0.8], [0.95, 0.9]], [[0.90, 0.9], [0.97, 0.8]]])
+    grid = Grid("AUROC", ".3f", True, ["ours", "theirs"], ["clean", "noise"], values)
+    table, n_lost, n_columns = losses([grid], "ours")
+    assert (n_lost, n_columns) == (1, 2)
+    assert table.rows == [["AUROC, clean", "0.900 ± 0.000", "0.960 ± 0.014", "theirs"]]
+
+
+def test_a_grid_has_a_dash_where_nothing_was_measured():
+    run = {"clean": {"a": {"x": 1.0}, "b": {"x": None}}}
+    grid = grid_of([run], "x", "title")
+    assert grid.table().rows == [["a", "1.000"], ["b", "–"]]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Run the command once; return the folder of the results."""
+    folder = tmp_path_factory.mktemp("compared")
+    assert _command(folder) == 0
+    return folder
+
+
+def _command(folder, *options):
+    page = ["--page", str(folder / "page.md")]
+    return main(["compare", "--quick", "--seeds", "1", "--out", str(folder), *page, *options])
+
+
+def _results(folder):
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def test_the_command_measures_every_peer_in_every_case(compared):
+    results = _results(compared)
+    (run,) = results["runs"]
+    names = [peer.name for peer in PEERS if peer.name not in results["left_out"]]
+    assert list(run["cost"]) == names
+    assert set(run["errors"]) == {"clean", *SWEEPS}
+    assert set(run["unknown"]) == {"uniform noise", "inverted pictures", "shuffled pixels"}
+    for part in (*run["unknown"].values(), run["attack"]["confidences"]):
+        assert list(part) == names
+    for part in run["errors"].values():
+        assert list(part["confidences"]) == names
+        found = [n for n in names if "calibration error" in part["confidences"][n]]
+        assert found == [p.name for p in PEERS if p.is_probability]
+    assert {case.name for case in MEASURED} < set(run)
+
+
+def test_one_network_has_one_accuracy(compared):
+    for part in _results(compared)["runs"][0]["errors"].values():
+        assert len(part["accuracy"]) == len(part["severity"])
+
+
+def test_the_report_and_the_page_show_every_case(compared):
+    report = (compared / "report.html").read_text(encoding="utf-8")
+    page = (compared / "page.md").read_text(encoding="utf-8")
+    for case in CASES:
+        assert case.title in page
+        assert case.title in report
+    assert f"Where {COMPARED[0]} beats {OURS}" in report
+    assert page.index("Where it loses") < page.index("## Errors")
+    drawings = re.findall(r"\]\((_static/[^)]+)\)", page)
+    assert len(drawings) == sum(case.draw is not None for case in CASES)
+    assert all((compared / drawing).is_file() for drawing in drawings)
+    assert str(compared) not in page + report  # no path of this machine
+
+
+def test_the_same_command_goes_on_from_what_is_done(compared, capfd):
+    before = _results(compared)
+    assert _command(compared) == 0
+    after = _results(compared)
+    for run in (*before["runs"], *after["runs"]):
+        del run["seconds"], run["cost"]
+    assert before["runs"] == after["runs"]
+    said = capfd.readouterr()
+    assert float(re.search(r"training: ([\d.]+) s", said.err)[1]) < 2
+    assert said.out.strip() == str(compared / "report.html")
+
+
+def test_the_help_lists_what_there_is():
+    command = [sys.executable, "-m", "sklearn_densconf", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "compare" in done.stdout
+    of_compare = [*command[:-1], "compare", "--help"]
+    shown = subprocess.run(of_compare, capture_output=True, text=True, check=True).stdout
+    assert all(f"--{name}" in shown for name in ("dataset", "data", "out", "seeds", "quick"))
+    assert "exit codes: 0; 2 where the input is wrong" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "somewhere"], "error: --data: the digits come with scikit-learn"),
+        (["--dataset", "mnist"], "error: --dataset mnist needs --data FOLDER"),
+        (["--unknown", "nowhere"], "error: --unknown: nowhere has neither"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(options, message, tmp_path, capsys):
+    assert main(["compare", *options, "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(message)
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["compare", "--dataset", "cifar"], ["compare", "--seeds", "0"]]
+)
+def test_a_wrong_option_is_exit_code_2(options, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(options)
+    assert stopped.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_of_folders_only_the_names_are_kept(tmp_path):
+    assert Question(data=tmp_path / "mnist").as_json()["data"] == "mnist"
+
+
+def test_softmax_is_that_of_this_package(peers, known):
+    softmax_ = SoftmaxClassifier().fit(known.train.logits, known.y)
+    expected = softmax_.confidence(known.held_out.logits, log_odds=True)
+    np.testing.assert_allclose(_score(peers, known, "softmax"), expected, rtol=1e-5, atol=1e-5)
