@@ -17,6 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from sklearn_densconf import GaussianDensityClassifier
+from sklearn_densconf.displays import RiskCoverageDisplay
 from sklearn_densconf.metrics import (
     SCORERS,
     area_under_generalized_risk_coverage,
@@ -333,3 +335,24 @@ def test_scorers_work_under_metadata_routing(iris):
     with config_context(enable_metadata_routing=True):
         result = cross_validate(LogisticRegression(C=0.1), *iris, cv=3, scoring=SCORERS)
     assert all(np.isfinite(result[f"test_{name}"]).all() for name in SCORERS)
+
+
+def test_what_ranks_goes_by_log_odds_where_probabilities_round_to_one():
+    """Two classes far apart in many dimensions: most posteriors are 1 exactly."""
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    X = rng.normal(size=(400, 60)) * np.linspace(0.5, 3, 400)[:, None] + 1.2 * y[:, None]
+    model = GaussianDensityClassifier("tied_diag", temperature=1.0).fit(X[:200], y[:200])
+    Z, labels = X[200:] * 6, 1 - y[200:]
+    labels[:150] = model.predict(Z)[:150]
+    correct = model.predict(Z) == labels
+    odds = model.confidence(Z, log_odds=True)
+    assert (model.predict_proba(Z).max(axis=1) == 1).mean() > 0.3
+    scores = confidence_scorer(model, Z, labels)
+    assert scores["error_detection_auroc"] == pytest.approx(roc_auc_score(correct, odds))
+    aurc = area_under_risk_coverage(correct, odds)
+    assert scores["neg_area_under_risk_coverage"] == pytest.approx(-aurc)
+    assert SCORERS["neg_area_under_risk_coverage"](model, Z, labels) == pytest.approx(-aurc)
+    assert aurc != area_under_risk_coverage(correct, model.predict_proba(Z).max(axis=1))
+    display = RiskCoverageDisplay.from_estimator(make_pipeline(model), Z, labels)
+    assert display.area == pytest.approx(aurc)

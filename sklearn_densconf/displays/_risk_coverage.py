@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from sklearn_densconf.displays._style import _close_axes, _label, _name_estimator, _open_axes
 from sklearn_densconf.metrics import area_under_risk_coverage, risk_coverage_curve
-from sklearn_densconf.metrics._predictions import _predict_outcomes
+from sklearn_densconf.metrics._predictions import _predict_ranked
 
 
 class RiskCoverageDisplay:
@@ -88,8 +88,8 @@ class RiskCoverageDisplay:
             The display, drawn.
         """
         name = name or _name_estimator(estimator)
-        correct, confidence = _predict_outcomes(estimator, X, y)
-        return cls.from_predictions(correct, confidence, name=name, ax=ax, **line_kwargs)
+        correct, _, score = _predict_ranked(estimator, X, y)
+        return cls.from_predictions(correct, score, name=name, ax=ax, **line_kwargs)
 
     @classmethod
     def from_predictions(

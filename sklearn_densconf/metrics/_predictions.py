@@ -1,5 +1,7 @@
 """From a fitted classifier to labels and their confidence; the checks that all metrics share."""
 
+from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -49,20 +51,26 @@ def predict_with_confidence(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndar
     >>> labels.tolist(), confidence.round(3).tolist()
     ([0, 1], [0.5, 1.0])
     """
-    estimator = getattr(estimator, "best_estimator_", estimator)
+    estimator, X = _last_step(estimator, X)
     if not hasattr(estimator, "predict_proba"):
         raise ValueError(
             f"a confidence needs an estimator with predict_proba, got {estimator}: "
             f"wrap it in sklearn.calibration.CalibratedClassifierCV"
         )
-    if isinstance(estimator, Pipeline):
-        features = estimator[:-1].transform(X) if len(estimator) > 1 else X
-        return predict_with_confidence(estimator[-1], features)
     labels, probabilities, classes = (
         _to_numpy(values)
         for values in (estimator.predict(X), estimator.predict_proba(X), estimator.classes_)
     )
     return labels, probabilities[np.arange(len(labels)), _find_columns(labels, classes)]
+
+
+def _last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """Return the classifier at the end of searches and pipelines, and what reaches it."""
+    while hasattr(estimator, "best_estimator_") or isinstance(estimator, Pipeline):
+        if isinstance(estimator, Pipeline):
+            X = estimator[:-1].transform(X) if len(estimator) > 1 else X
+        estimator = getattr(estimator, "best_estimator_", None) or estimator[-1]
+    return estimator, X
 
 
 def _find_columns(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -82,11 +90,30 @@ def _find_columns(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 def _predict_outcomes(estimator: Any, X: Any, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return whether each predicted label is right, and its confidence: what the metrics take."""
+    correct, confidence, _ = _predict_ranked(estimator, X, y)
+    return correct, confidence
+
+
+def _predict_ranked(
+    estimator: Any, X: Any, y: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return also what to rank by: log-odds where the classifier has them, else the confidence.
+
+    Probabilities that round to 1, as those of many features do without tempering, all tie.
+    """
+    estimator, X = _last_step(estimator, X)
     labels, confidence = predict_with_confidence(estimator, X)
     y = _as_vector(y)
     check_consistent_length(y, labels)
     unique_labels(y, labels)  # as accuracy_score: "1" and 1 are refused, not called different
-    return np.asarray(labels == y), confidence
+    score = confidence
+    if "log_odds" in _parameters(getattr(estimator, "confidence", None)):
+        score = _to_numpy(estimator.confidence(X, log_odds=True))
+    return np.asarray(labels == y), confidence, score
+
+
+def _parameters(method: Any) -> Mapping[str, Any]:
+    return signature(method).parameters if callable(method) else {}
 
 
 def _check_outcomes(correct: ArrayLike, confidence: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
