@@ -60,6 +60,7 @@ html_sidebars = {
         "comparison",
         "benchmarks",
         "scaling",
+        "traps",
         "architecture",
         "design_notes",
     ]
