@@ -7,7 +7,7 @@ DATA ?=
 export DENSCONF_DATA ?= $(wildcard ../shared/data)
 export PYTHONHASHSEED ?= 0
 
-.PHONY: demo test lint types doctest docs bench clean
+.PHONY: demo test lint types doctest docs bench zoo clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ docs: $(VENV)/.docs
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks
+
+zoo: $(VENV)/.zoo
+	$(BIN)/python -m tests.zoo
 
 clean:
 	rm -rf $(VENV) docs/_build docs/auto_examples docs/generated demo
