@@ -68,6 +68,7 @@ TORCHVISION = {
     "mobilenet: squeeze": (_named("mobilenet_v3_small"), "features.1.block.1", FIRST),
     "shufflenet: shuffled": (_named("shufflenet_v2_x0_5"), "stage2", FIRST),
     "resnet: pooled": (_named("resnet18"), "maxpool", FIRST),
+    "squeezenet: branches, pooled": (_named("squeezenet1_1"), "features.5", FIRST),
 }
 
 
@@ -296,3 +297,12 @@ REFUSED = {
 def test_a_wrong_pooling_or_axis_is_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         FeatureExtractor(Doubling(), **parameters).fit(torch.rand(2, 2, 3, 5))
+
+
+def test_maps_in_a_list_of_a_network_that_has_channels_first_only():
+    timm = pytest.importorskip("timm")
+    network = timm.create_model("mobilenetv3_small_050", features_only=True).eval()
+    X = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network(X)[0].mean((2, 3))
+    np.testing.assert_allclose(FeatureExtractor(network).fit_transform(X), expected, 1e-4, 1e-5)

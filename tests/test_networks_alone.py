@@ -398,3 +398,29 @@ def test_weight_norm_by_hooks_is_held_too():
         expected = network(ROWS)
     loaded = pickle.loads(pickle.dumps(FrozenBackbone(network)))
     np.testing.assert_allclose(loaded.network()(ROWS).detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+# Graphs are saved by joblib, too: its own pickler cannot follow them.
+
+
+def test_graphs_are_saved_by_joblib(tmp_path):
+    deep = nn.Sequential(*(nn.Linear(6, 6) for _ in range(200)))
+    for network in (torch.fx.symbolic_trace(deep), nn.Sequential(torch.fx.symbolic_trace(deep))):
+        frozen = FrozenBackbone(network)
+        joblib.dump(frozen, tmp_path / "network.joblib")
+        loaded = joblib.load(tmp_path / "network.joblib")
+        torch.testing.assert_close(loaded.network()(ROWS), frozen.network()(ROWS))
+        assert loaded.fingerprint == frozen.fingerprint == FrozenBackbone(network).fingerprint
+
+
+def test_a_network_that_compares_samples_is_refused():
+    network = _ByBatch(lambda X: X @ X.T)
+    with pytest.raises(ValueError, match="gives 1 features of a sample alone and 4 of one among 4"):
+        FeatureExtractor(network).fit(ROWS)
+
+
+def test_a_network_that_draws_random_numbers_is_found():
+    with pytest.warns(UserWarning, match="and random numbers, as of dropout"):
+        FeatureExtractor(_ByBatch(lambda X: X + torch.rand(()))).fit(ROWS)
+    with pytest.warns(UserWarning, match="and random numbers, as of dropout"):
+        FeatureExtractor(_ByBatch(lambda X: X + torch.rand(len(X), 1))).fit(ROWS)

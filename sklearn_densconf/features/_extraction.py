@@ -117,6 +117,11 @@ class Extraction:
         out = np.empty((n_samples, width), np.float32)
         start = 0
         for part in self._parts(source, n_samples):
+            if part.shape[1] != width:
+                raise ValueError(
+                    f"the network gives {part.shape[1]} features, {width} at fit: with "
+                    "pooling='flatten' samples must have one length"
+                )
             if len(part) == n_samples:
                 return part
             out[start : start + len(part)] = part

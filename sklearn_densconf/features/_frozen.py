@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from sklearn_densconf._fingerprint import fingerprint
-from sklearn_densconf.features._graphs import is_graph, portable
+from sklearn_densconf.features._graphs import has_graph, is_graph, portable, told
 from sklearn_densconf.features._layers import Learned, named_layers
 
 CURE = "Pass a string 'package.module:function' that builds the network instead"
@@ -101,7 +102,7 @@ class FrozenBackbone:
     def fingerprint(self) -> str:
         """Hash of weights, structure and the code of the network's own classes (64 hex digits)."""
         skeleton = self._skeleton
-        structure = (skeleton.code, _places(skeleton)) if is_graph(skeleton) else skeleton
+        structure = (told(skeleton), _places(skeleton)) if has_graph(skeleton) else skeleton
         digest = hashlib.sha256(fingerprint(structure, self._slots).encode())
         for array in self._arrays:
             digest.update(array.data)
@@ -159,9 +160,15 @@ class FrozenBackbone:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if is_graph(self._skeleton):  # torch traces its operations again, which needs the tensors
-            return _held_graph, (self.network(), self.fingerprint)
+            return _held_graph, (pickle.dumps(self.network()), self.fingerprint)
+        if has_graph(self._skeleton):  # joblib's pickler would end in a RecursionError
+            return _held_pickled, (self._pickled, self._arrays, self.fingerprint)
         # The fingerprint tells hashes of the pickle what pickles leave out: code, order of layers.
         return _held, (self._skeleton, self._slots, self._arrays, self.fingerprint)
+
+    @cached_property
+    def _pickled(self) -> bytes:
+        return pickle.dumps((self._skeleton, self._slots))
 
     def __repr__(self) -> str:
         size = sum(int(np.prod(slot.shape)) for slot in self._slots if slot.is_parameter)
@@ -182,8 +189,15 @@ def _held(
     return held
 
 
-def _held_graph(network: nn.Module, fingerprint: str) -> FrozenBackbone:
-    held = FrozenBackbone(network)
+def _held_pickled(structure: bytes, arrays: Any, fingerprint: str) -> FrozenBackbone:
+    skeleton, slots = pickle.loads(structure)
+    held = _held(skeleton, slots, arrays, fingerprint)
+    held._pickled = structure  # a graph that was pickled before is pickled to other bytes
+    return held
+
+
+def _held_graph(network: bytes, fingerprint: str) -> FrozenBackbone:
+    held = FrozenBackbone(pickle.loads(network))
     held.fingerprint = fingerprint
     return held
 
@@ -238,7 +252,7 @@ def _places(module: nn.Module) -> list[tuple[str, Any]]:
     return [
         (f"{name}.{attribute}", value.index)
         for name, part in module.named_modules()
-        for attribute, value in sorted(vars(part).items())
+        for attribute, value in {**vars(part), **part._parameters, **part._buffers}.items()
         if isinstance(value, _Slot)
     ]
 

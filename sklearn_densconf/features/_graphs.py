@@ -48,8 +48,24 @@ def portable(module: nn.Module) -> nn.Module:
 
 
 def is_graph(module: nn.Module) -> bool:
-    """Tell whether a network is a graph, which is pickled with its tensors in place."""
+    """Tell whether a network is an exported graph, which is pickled with its tensors in place."""
     return isinstance(module, fx.GraphModule) and _is_exported(module)
+
+
+def has_graph(module: nn.Module) -> bool:
+    """Tell whether a network has a graph, a linked list that only C's pickler can follow."""
+    return any(isinstance(part, fx.GraphModule) for part in module.modules())
+
+
+def told(module: nn.Module) -> list[Any]:
+    """Return what tells the structure of a network with graphs, which change when pickled."""
+    parts = module.named_modules(remove_duplicate=False)
+    return [
+        [name, part.code]
+        if isinstance(part, fx.GraphModule)
+        else [name, type(part), {key: vars(part)[key] for key in vars(part) if key != "_modules"}]
+        for name, part in parts
+    ]
 
 
 def _is_exported(module: fx.GraphModule) -> bool:

@@ -7,14 +7,18 @@ from torch import nn
 
 from sklearn_densconf.features._layers import is_linear
 
+_POOLS = ("AdaptiveAvgPool", "AdaptiveMaxPool", "AvgPool", "MaxPool")
 _FIRST = (
     nn.GroupNorm,
     nn.PixelShuffle,
     nn.PixelUnshuffle,
+    nn.LocalResponseNorm,
+    nn.Upsample,
     *(
         getattr(nn, f"{name}{n}d")
-        for name in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm")
+        for name in ("BatchNorm", "Conv", "ConvTranspose", "Dropout", "InstanceNorm", *_POOLS)
         for n in (1, 2, 3)
+        if hasattr(nn, f"{name}{n}d")
     ),
 )
 _LAST = (
@@ -49,6 +53,8 @@ class Layouts:
 
     def __init__(self, network: nn.Module) -> None:
         self._last: _Evidence | None = None
+        in_maps = {_channels_come_first(part) for part in network.modules() if not is_linear(part)}
+        self._all_first = in_maps <= {True, None} and True in in_maps and not _moves(network)
         self._handles = [
             part.register_forward_hook(self._see, prepend=True)
             for part in network.modules()
@@ -89,6 +95,8 @@ class Layouts:
             The axis; None if it cannot be known.
         """
         seen = self._last
+        if self._all_first and maps.ndim > 3:
+            return 1
         if seen is None:
             return None
         if seen.module is module and seen.shape == maps.shape:
@@ -129,7 +137,12 @@ def _layer_norm_comes_first(module: nn.LayerNorm, output: torch.Tensor) -> bool:
 
 def _moves_axes(module: nn.Module) -> bool:
     """Tell whether channels may come first in some parts of a module, and last in others."""
-    parts = list(module.modules())
-    orders = {_channels_come_first(part) for part in parts}
-    names = [type(part).__name__.lower() for part in parts]
-    return {True, False} <= orders or any(word in name for word in _MOVING for name in names)
+    return {True, False} <= {_channels_come_first(part) for part in module.modules()} or (
+        _moves(module)
+    )
+
+
+def _moves(module: nn.Module) -> bool:
+    """Tell whether a part of a module has a name that says that it moves axes."""
+    names = [type(part).__name__.lower() for part in module.modules()]
+    return any(word in name for word in _MOVING for name in names)

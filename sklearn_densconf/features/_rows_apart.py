@@ -33,24 +33,30 @@ def warn_if_rows_depend(
         features = forward.whole(batch)
     except Exception:  # the outlier is no sample: a network may refuse it
         return
-    if features is None or features.shape[1:] != alone.shape[1:]:
+    if features is None:
         return
-    difference = np.abs(features[1].cpu().numpy() - alone[0]).max() / max(
-        np.abs(alone).max(), 1e-30
-    )
+    if features.shape[1] != alone.shape[1]:
+        raise ValueError(
+            f"the network gives {alone.shape[1]} features of a sample alone and "
+            f"{features.shape[1]} of one among {len(batch)}: it compares samples with each other. "
+            "Name a layer whose features are those of one sample"
+        )
+    apart = features[1:3].cpu().numpy() - alone[0]
+    difference = np.abs(apart).max() / max(np.abs(alone).max(), 1e-30)
     if difference > tolerance:
         warnings.warn(
             f"the features of a sample depend on the others of its batch: by {difference:.2g} of "
             f"their size{_where(forward, sample, batch, tolerance)}. Such are batch norm in "
-            "training mode, dynamic quantisation, dropout that is never off, and attention or "
-            "recurrence along the first axis: mend the network, or set batch_size=1",
+            "training mode, dynamic quantisation, attention or recurrence along the first axis, "
+            "and random numbers, as of dropout that is never off: mend the network, or, if "
+            "nothing in it is random, set batch_size=1",
             UserWarning,
             stacklevel=2,
         )
 
 
 def _between_outliers(sample: Batch) -> Batch:
-    """Return three samples; of integers, which may be numbers of words, others in the same order.
+    """Return a sample twice between outliers; of integers, which may number words, the reverse.
 
     Of tensors by name the masks stay as they are.
     """
@@ -58,7 +64,7 @@ def _between_outliers(sample: Batch) -> Batch:
         return _between(sample)
     return Named(
         {
-            name: torch.cat(3 * [tensor]) if "mask" in name else _between(tensor)
+            name: torch.cat(4 * [tensor]) if "mask" in name else _between(tensor)
             for name, tensor in sample.tensors.items()
         }
     )
@@ -66,7 +72,7 @@ def _between_outliers(sample: Batch) -> Batch:
 
 def _between(sample: torch.Tensor) -> torch.Tensor:
     outlier = 1 - 4 * sample if sample.is_floating_point() else sample.flip(-1)
-    return torch.cat([outlier, sample, outlier])
+    return torch.cat([outlier, sample, sample, outlier])
 
 
 def _where(forward: Forward, sample: Batch, batch: Batch, tolerance: float) -> str:
