@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _compare(*, out: Path, page: Path | None, **options: object) -> Path:
+def _compare(*, out: Path, page: Path | None, beside: Sequence[Path], **options: object) -> Path:
     from sklearn_densconf.comparison._run import Question, compare
 
-    return compare(Question(**options), out, page)  # type: ignore[arg-type]
+    return compare(Question(**options), out, page, beside)  # type: ignore[arg-type]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,6 +92,8 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--out", type=Path, default=Path("comparison"), metavar="FOLDER",
         help="folder of the results; default: comparison")  # fmt: skip
     add("--page", type=Path, metavar="FILE", help="write the page in Markdown too")
+    add("--beside", type=Path, nargs="+", default=(), metavar="RESULTS",
+        help="results.json of earlier comparisons, to stand on that page too")  # fmt: skip
     add("--seeds", type=_positive, default=3, metavar="N",
         help="number of trainings, or of draws for a pretrained network; default: 3")  # fmt: skip
     add("--quick", action="store_true", help="few pictures and severities: to try the command")

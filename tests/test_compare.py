@@ -28,11 +28,13 @@ from sklearn_densconf.evaluation.peers import (
     Activations,
     Known,
     Peer,
+    _peer,
     _pytorch_ood,
     find_last_layer,
     fit_peers,
 )
 from sklearn_densconf.evaluation.peers._logits import max_logit_of_norm
+from sklearn_densconf.evaluation.peers._openmax import fit_tails, log_known
 from sklearn_densconf.metrics import (
     area_under_generalized_risk_coverage,
     area_under_risk_coverage,
@@ -228,6 +230,22 @@ def test_the_detectors_of_pytorch_ood_are_called_as_it_documents(peers, known, n
     np.testing.assert_allclose(_score(peers, known, name), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_openmax_equals_that_of_pytorch_ood_where_a_batch_has_all_classes(known):
+    library = pytest.importorskip("pytorch_ood.detector")
+    z, y = known.train.logits, known.y
+    assert set(z.argmax(axis=1)) == set(y)  # else it takes some distances for 0
+    theirs = library.OpenMax(None).fit_logits(torch.from_numpy(z), torch.from_numpy(y))
+    expected = theirs.predict_logits(torch.from_numpy(z))
+    found = log_known(fit_tails(z.astype(np.float64), y), z.astype(np.float64))
+    np.testing.assert_allclose(expit(-found), expected, atol=5e-3)  # theirs is in float32
+
+
+def test_openmax_of_a_picture_does_not_depend_on_the_others(peers, known):
+    X = np.hstack(known.held_out)
+    one_by_one = np.concatenate([peers["OpenMax"].confidence(row[None]) for row in X[:20]])
+    np.testing.assert_allclose(one_by_one, peers["OpenMax"].confidence(X)[:20], rtol=1e-12)
+
+
 def test_the_distance_to_the_nearest_neighbours_in_naive_lines(peers, known):
     distances = np.linalg.norm(
         _unit(known.held_out.features)[:, None] - _unit(known.train.features), axis=2
@@ -262,11 +280,11 @@ def test_a_score_that_is_not_a_number_is_the_least_sure(known):
 
 
 def test_without_pytorch_ood_its_rows_are_left_out_and_say_how_to_install_it(known, monkeypatch):
-    _pytorch_ood._library.cache_clear()
+    _peer._library.cache_clear()
     monkeypatch.setitem(sys.modules, "pytorch_ood", None)
     monkeypatch.setitem(sys.modules, "pytorch_ood.detector", None)
     fitted, left_out = fit_peers(PEERS, known)
-    _pytorch_ood._library.cache_clear()
+    _peer._library.cache_clear()
     assert set(left_out) == set(LIBRARY)
     assert {*fitted, *left_out} == {peer.name for peer in PEERS}
     assert all("pip install 'sklearn_densconf[compare]'" in why for why in left_out.values())
@@ -439,7 +457,7 @@ def test_the_report_and_the_page_show_every_case(compared):
         assert case.title in page
         assert case.title in report
     assert f"Where {COMPARED[0]} beats {OURS}" in report
-    assert page.index("Where it loses") < page.index("## Errors")
+    assert page.index("Where it loses") < page.index("### Errors")
     drawings = re.findall(r"\]\((_static/[^)]+)\)", page)
     assert len(drawings) == sum(case.draw is not None for case in CASES)
     assert all((compared / drawing).is_file() for drawing in drawings)
@@ -448,11 +466,13 @@ def test_the_report_and_the_page_show_every_case(compared):
 
 def test_the_same_command_goes_on_from_what_is_done(compared, capfd):
     before = _results(compared)
-    assert _command(compared) == 0
+    assert _command(compared, "--beside", str(compared / "results.json")) == 0
     after = _results(compared)
     for run in (*before["runs"], *after["runs"]):
         del run["seconds"], run["cost"]
     assert before["runs"] == after["runs"]
+    page = (compared / "page.md").read_text(encoding="utf-8")
+    assert page.count("### At a glance") == 2  # these results, and those beside them
     said = capfd.readouterr()
     assert float(re.search(r"training: ([\d.]+) s", said.err)[1]) < 2
     assert said.out.strip() == str(compared / "report.html")
@@ -473,6 +493,7 @@ def test_the_help_lists_what_there_is():
     [
         (["--data", "somewhere"], "error: --data: the digits come with scikit-learn"),
         (["--dataset", "mnist"], "error: --dataset mnist needs --data FOLDER"),
+        (["--beside", __file__], f"error: {__file__} holds no results: give what compare wrote"),
         (["--unknown", "nowhere"], "error: --unknown: nowhere has neither"),
     ],
 )

@@ -20,7 +20,7 @@ _GRIDS = (
     ("unknown", "scod", "both: SCOD-AURC", False, ".4f"),
     ("attack", "share", "attack: share that rises", False, ".3f"),
 )
-_FEWER = 2  # grids in the picture: the others are below, and in the list of losses
+_FEWER = 3  # grids in the picture: the others are below, and in the list of losses
 
 
 def glance_at(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A grid of numbers: a row a confidence, a column what it was measured on; as table and picture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,13 @@ class Grid:
     def means(self) -> np.ndarray:
         """Means over the runs, (n_names, n_columns)."""
         return self.values.mean(axis=0)
+
+    def with_rows(self, names: Sequence[str]) -> "Grid":
+        """Return the grid with these rows, NaN where there is none."""
+        values = np.full((len(self.values), len(names), len(self.columns)), np.nan)
+        places = [list(names).index(name) for name in self.names]
+        values[:, places] = self.values
+        return replace(self, names=names, values=values)
 
     def table(self) -> Table:
         """Return the numbers as text, with their standard deviations."""
@@ -62,13 +69,13 @@ def _named(column: Mapping[str, Mapping[str, Any]], key: str) -> list[str]:
 
 
 def draw_grids(grids: Sequence[Grid], usual: str) -> Any:
-    """Draw grids of the same rows side by side: blue where better than the usual confidence."""
+    """Draw grids side by side, in the rows of the first: blue where better than the usual."""
     n_rows, n_columns = len(grids[0].names), [len(grid.columns) for grid in grids]
     width = _MARGINS[0] + _CELL[0] * sum(n_columns) + 0.3 * (len(grids) - 1)
     figure = new_figure(figsize=(width, _MARGINS[1] + _CELL[1] * n_rows))
     axes = np.atleast_1d(figure.subplots(1, len(grids), width_ratios=n_columns, sharey=True))
     for grid, ax in zip(grids, axes, strict=True):
-        _draw(grid, usual, ax)
+        _draw(grid.with_rows(grids[0].names), usual, ax)
     return figure
 
 

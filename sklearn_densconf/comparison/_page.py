@@ -1,5 +1,6 @@
 """The page in Markdown: docs/comparison.md is written by this, never by hand."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,32 +10,54 @@ from sklearn_densconf.evaluation._case import Case, Shown, show_cases
 from sklearn_densconf.evaluation._figures import save_figure
 from sklearn_densconf.evaluation._tables import Table
 
+Results = Mapping[str, Any]
+
 _DRAWINGS = Path("_static", "comparison")
+_HEAD = """\
+# Confidences compared
+
+Confidences in the label of one network, from the same features and logits. Training pictures fit;
+one half of the held-out pictures calibrates (temperature, norm, open set), the other half measures.
+Numbers after ± are standard deviations over trainings or, of a pretrained network, over draws of
+the halves and of the noise. This page is written by the commands below with `--page`, never by
+hand; they need the extra `compare`.
+"""
+
+
+def read_results(path: Path) -> Results:
+    """Read the results of an earlier comparison."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        describe_run(results)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no results: give what compare wrote") from error
+    return dict(results)
 
 
 def write_page(
-    results: Mapping[str, Any], cases: Iterable[Case], compared: Sequence[str], path: Path
-) -> Path:
-    """Write a page, and its drawings to _static/comparison beside it."""
+    runs: Sequence[Results], cases: Iterable[Case], compared: Sequence[str], path: Path
+) -> None:
+    """Write one page of several comparisons, and its drawings to _static/comparison beside it."""
     drawings = path.parent / _DRAWINGS
     drawings.mkdir(parents=True, exist_ok=True)
-    parts = [*_head(results)]
-    for case, shown in show_cases(cases, results, compared):
-        parts += _section(case, shown, f"{results['settings']['dataset']}-{case.name}", drawings)
-    parts += _colophon(results)
+    parts = [_HEAD]
+    for results in runs:
+        parts += _about(results)
+        for case, shown in show_cases(cases, results, compared):
+            name = f"{results['settings']['dataset']}-{case.name}"
+            parts += _section(case, shown, name, drawings)
+    parts += _colophon(runs[0])
     path.write_text("\n".join(parts), encoding="utf-8")
-    return path
 
 
-def _head(results: Mapping[str, Any]) -> Iterator[str]:
-    yield "# Confidences compared\n"
-    yield f"{describe_run(results)} Written by\n"
+def _about(results: Results) -> Iterator[str]:
+    yield f"## {name_run(results)}\n"
+    yield f"{describe_run(results)}\n"
     yield f"```console\n{command(results)}\n```\n"
-    yield "with the option `--page`, never by hand. It needs the extra `compare`.\n"
 
 
 def _section(case: Case, shown: Shown, name: str, drawings: Path) -> Iterator[str]:
-    yield f"## {case.title}\n\n{case.text(shown)}\n"
+    yield f"### {case.title}\n\n{case.text(shown)}\n"
     if case.draw:
         save_figure(case.draw(shown), drawings / name, ())
         yield f"![{case.title}]({(_DRAWINGS / name).as_posix()}.svg)\n"
@@ -44,11 +67,11 @@ def _section(case: Case, shown: Shown, name: str, drawings: Path) -> Iterator[st
         yield table.as_markdown()
 
 
-def _colophon(results: Mapping[str, Any]) -> Iterator[str]:
+def _colophon(results: Results) -> Iterator[str]:
     about = results["about"]
     rows = [[name, about[name]] for name in results["runs"][0]["cost"]]
     rows += [[name, f"left out: {why}"] for name, why in results["left_out"].items()]
     text = Table(["confidence", "what it is"], rows).as_markdown().replace("---:", "---")
-    yield f"## What was compared\n\nNetwork and data: {name_run(results)}.\n\n{text}"
+    yield f"## What was compared\n\n{text}"
     numbers = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     yield f"Versions: {numbers}.\n"

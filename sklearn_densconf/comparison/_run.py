@@ -1,6 +1,6 @@
 """A whole comparison: every training or draw, all that is measured of it, and then the page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import nn
 
 from sklearn_densconf import FeatureExtractor
 from sklearn_densconf.comparison import _attack, _cost, _errors, _glance, _unknown
-from sklearn_densconf.comparison._page import write_page
+from sklearn_densconf.comparison._page import read_results, write_page
 from sklearn_densconf.comparison._sweeps import sweeps_of
 from sklearn_densconf.comparison._words import words
 from sklearn_densconf.evaluation._case import Trial
@@ -57,13 +57,16 @@ class Question:
         return {k: v.name if isinstance(v, Path) else v for k, v in vars(self).items()}
 
 
-def compare(question: Question, out: Path, page: Path | None = None) -> Path:
+def compare(
+    question: Question, out: Path, page: Path | None = None, beside: Sequence[Path] = ()
+) -> Path:
     """Compare all confidences; write ``report.html``, ``results.json`` and figures to ``out``.
 
     What takes long (networks, features, attacks) is kept in ``out/cache``: an interrupted run goes
     on from there. Results are written together at the end, or not at all. ``page`` is a Markdown
-    file to write beside them. Returns the report.
+    file to write too, with the results of earlier comparisons ``beside`` these. Returns the report.
     """
+    earlier = [read_results(path) for path in beside]
     study = load_study(
         Settings(
             "all",
@@ -76,11 +79,13 @@ def compare(question: Question, out: Path, page: Path | None = None) -> Path:
     )
     runs = [_run_once(study, question, seed, out / "cache") for seed in range(question.seeds)]
     sweeps = sweeps_of(quick=question.quick)
+    n_calibrating, n_measured = map(len, _halves(study.dataset.test, 0))
     results = {
         "network": study.network_name,
         "n_classes": len(study.dataset.classes),
         "n_train": len(study.dataset.train),
-        "n_measured": len(_halves(study.dataset.test, 0)[1]),
+        "n_calibrating": n_calibrating,
+        "n_measured": n_measured,
         "labels": {name: sweep.label for name, sweep in sweeps.items()},
         "about": {peer.name: peer.about for peer in PEERS},
         "left_out": runs[0].pop("left_out"),
@@ -88,10 +93,10 @@ def compare(question: Question, out: Path, page: Path | None = None) -> Path:
         "versions": versions(),
         "runs": [{k: v for k, v in run.items() if k != "left_out"} for run in runs],
     }
-    evaluation = Evaluation(results, CASES, COMPARED, words(results))
+    evaluation = Evaluation(results, CASES, COMPARED, words(results, *COMPARED))
     report = evaluation.save(out)
     if page is not None:
-        write_page(evaluation.results, CASES, COMPARED, page)
+        write_page([evaluation.results, *earlier], CASES, COMPARED, page)
     return report
 
 

@@ -22,8 +22,8 @@ def describe_run(results: Mapping[str, Any]) -> str:
     accuracy = over_runs((run["errors"]["clean"]["accuracy"][0] for run in runs), ".1%")
     return (
         f"{name_run(results)}: {len(runs[0]['cost'])} confidences on the same network and "
-        f"features. {results['n_train']:,} training pictures fit; one half of the held-out "
-        f"pictures calibrates, the other half ({results['n_measured']:,}) measures. Accuracy "
+        f"features. {results['n_train']:,} training pictures fit, {results['n_calibrating']:,} "
+        f"others calibrate, and {results['n_measured']:,} more measure. Accuracy "
         f"{accuracy}, {n_runs} {kind if n_runs == 1 else kind + 's'}"
         f"{', mean ± standard deviation' if n_runs > 1 else ''}."
     )
@@ -39,9 +39,8 @@ def command(results: Mapping[str, Any]) -> str:
     return " ".join(["python -m sklearn_densconf compare", *options])
 
 
-def words(results: Mapping[str, Any]) -> Words:
+def words(results: Mapping[str, Any], usual: str, ours: str) -> Words:
     """Return what the report says beside its numbers."""
-    usual, ours = "softmax", next(n for n in ("open-set", "density") if n in results["about"])
     seconds = sum(sum(run["seconds"].values()) for run in results["runs"])
     facts = {
         "command": command(results),

@@ -3,12 +3,12 @@
 All are about the network's own label, so that they differ in nothing but how sure they are.
 """
 
-from sklearn_densconf.evaluation.peers import _densities, _logits, _pytorch_ood
+from sklearn_densconf.evaluation.peers import _densities, _logits, _openmax, _pytorch_ood
 from sklearn_densconf.evaluation.peers._densities import OPEN_SET
 from sklearn_densconf.evaluation.peers._last_layer import find_last_layer
 from sklearn_densconf.evaluation.peers._peer import Activations, FittedPeer, Known, Peer, fit_peers
 
-PEERS = (*_logits.PEERS, *_densities.PEERS, *_pytorch_ood.PEERS)
+PEERS = (*_logits.PEERS, *_openmax.PEERS, *_densities.PEERS, *_pytorch_ood.PEERS)
 
 __all__ = [
     "OPEN_SET",

@@ -3,10 +3,14 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import NamedTuple
 
 import cloudpickle
 import numpy as np
+
+from sklearn_densconf._optional import import_optional
 
 
 class Activations(NamedTuple):
@@ -49,6 +53,7 @@ class Peer:
     fit: Callable[[Known], Score]
     about: str  # what it is, in a line
     is_probability: bool = False
+    library: str = ""  # module of an optional library, imported before the fit is timed
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,22 @@ def fit_peers(peers: Iterable[Peer], known: Known) -> tuple[dict[str, FittedPeer
     return fitted, left_out
 
 
+@cache
+def _library(name: str) -> ModuleType | ImportError:
+    """Import a library, or return why it cannot be.
+
+    It is tried once: where torchvision does not fit torch, a second try of pytorch-ood seems to
+    succeed, with what the first one left behind.
+    """
+    try:
+        return import_optional(name, "It")
+    except ImportError as error:
+        return error
+
+
 def _fit(peer: Peer, known: Known) -> FittedPeer:
+    if peer.library and isinstance(missing := _library(peer.library), ImportError):
+        raise missing
     started = time.perf_counter()
     score = peer.fit(known)
     seconds = time.perf_counter() - started

@@ -6,14 +6,16 @@ K. Kirchheim, M. Filax, F. Ortmeier, "PyTorch-OOD: A Library for Out-of-Distribu
 based on PyTorch", CVPR workshops 2022; its documentation names the paper of each detector.
 """
 
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from sklearn_densconf._optional import import_optional
 from sklearn_densconf.evaluation.peers._peer import Activations, Known, LastLayer, Peer, Score
 
+_LIBRARY = "pytorch_ood.detector"
 _AT_MOST = 512  # dimensions of ViM's principal space, its paper's choice for up to 2,048 features
 
 
@@ -23,24 +25,8 @@ def _tensor(values: np.ndarray) -> Any:
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
-@cache
-def _library() -> Any:
-    """Import the library, or return why it cannot be.
-
-    It is tried once: where torchvision does not fit torch, a second try seems to succeed, with what
-    the first one left behind.
-    """
-    try:
-        return import_optional("pytorch_ood.detector", "This detector")
-    except ImportError as error:
-        return error
-
-
 def _detector(name: str) -> Any:
-    library = _library()
-    if isinstance(library, ImportError):
-        raise library
-    return getattr(library, name)
+    return getattr(import_module(_LIBRARY), name)
 
 
 def _fit_features(name: str, known: Known, **options: Any) -> Score:
@@ -85,12 +71,13 @@ def _last_layer(known: Known) -> LastLayer:
     return known.last_layer
 
 
-PEERS = (
-    Peer("Mahalanobis", partial(_fit_features, "Mahalanobis"), "of pytorch-ood"),
-    Peer("Mahalanobis, relative", partial(_fit_features, "RMD"), "of pytorch-ood: RMD"),
-    Peer("class Gaussians", partial(_fit_features, "GMM"), "of pytorch-ood: GMM"),
-    Peer("kNN", partial(_fit_features, "KNN"), "of pytorch-ood: the 50th neighbour"),
-    Peer("ViM", _fit_vim, "of pytorch-ood"),
-    Peer("SCALE", partial(_fit_shaping, "SCALE"), "of pytorch-ood"),
-    Peer("ASH", partial(_fit_shaping, "ASH"), "of pytorch-ood: ASH-S"),
-)
+_FITS: dict[str, tuple[Callable[[Known], Score], str]] = {
+    "Mahalanobis": (partial(_fit_features, "Mahalanobis"), "of pytorch-ood"),
+    "Mahalanobis, relative": (partial(_fit_features, "RMD"), "of pytorch-ood: RMD"),
+    "class Gaussians": (partial(_fit_features, "GMM"), "of pytorch-ood: GMM"),
+    "kNN": (partial(_fit_features, "KNN"), "of pytorch-ood: distance to the 50th neighbour"),
+    "ViM": (_fit_vim, "of pytorch-ood"),
+    "SCALE": (partial(_fit_shaping, "SCALE"), "of pytorch-ood"),
+    "ASH": (partial(_fit_shaping, "ASH"), "of pytorch-ood: ASH-S"),
+}
+PEERS = tuple(Peer(name, fit, about, library=_LIBRARY) for name, (fit, about) in _FITS.items())
