@@ -196,6 +196,10 @@ def test_images_with_pixels_beyond_255_are_refused_not_clipped(dtype):
     ) as caught:
         FeatureExtractor(Convolutional()).fit(images)
     assert caught.value.__notes__ == ["This was while preprocessing sample 0."]
+    for backbone in ("torchvision:resnet18?weights=none", "timm:resnet18?weights=none"):
+        with pytest.raises(ValueError, match="has pixels outside 0-255") as caught:
+            FeatureExtractor(backbone).fit(images)
+        assert caught.value.__notes__ == ["This was while preprocessing sample 0."]
 
 
 def test_large_finite_values_pass_and_larger_ones_are_refused():
@@ -397,3 +401,87 @@ def test_pictures_of_whole_numbers_of_unknown_range_are_refused(make):
 def test_pictures_of_truth_values_are_zeros_and_ones(features):
     mask = GREY[:, None] > 99
     np.testing.assert_array_equal(_extracted(mask), _extracted(mask.astype(np.float32)))
+
+
+# One rule for every path: transparency, orientation, formats of arrays.
+
+
+def _features_of(backbone, X, **given):
+    return FeatureExtractor(backbone, **given).fit_transform(X)
+
+
+BACKBONES = {
+    "a module": lambda: Convolutional(n_channels=3),
+    "torchvision": lambda: "torchvision:resnet18?weights=none",
+    "timm": lambda: "timm:resnet18?weights=none",
+}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
+def test_what_is_transparent_lies_on_white_ground(backbone, tmp_path):
+    shown = np.full((12, 12, 3), 255, np.uint8)
+    shown[3:9, 3:9] = (200, 0, 0)
+    drawn = np.zeros((12, 12, 4), np.uint8)
+    drawn[3:9, 3:9] = (200, 0, 0, 255)
+    expected = _features_of(backbone(), [Image.fromarray(shown)])
+    image = Image.fromarray(drawn)
+    image.save(tmp_path / "drawn.png")
+    palette = image.convert("PA").convert("RGBA")
+    for picture in (image, tmp_path / "drawn.png", palette):
+        np.testing.assert_allclose(_features_of(backbone(), [picture]), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
+def test_orientation_in_exif_is_followed_where_it_is_asked_for(backbone, tmp_path):
+    pixels = Image.fromarray(COLOUR[0, :10])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    pixels.save(tmp_path / "turned.png", exif=exif)
+    lying, standing = [pixels], [pixels.transpose(Image.Transpose.ROTATE_270)]
+    paths = [tmp_path / "turned.png"]
+    memory = tmp_path / "memory"
+    for turned, picture in ((False, lying), (True, standing)):
+        expected = _features_of(backbone(), picture)
+        found = _features_of(backbone(), paths, exif_transpose=turned, memory=memory)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+ARRAYS = {
+    "channels last": COLOUR,
+    "channels first": COLOUR.transpose(0, 3, 1, 2),
+    "tensor": torch.from_numpy(COLOUR).permute(0, 3, 1, 2),
+    "list": list(COLOUR),
+    "list of tensors": list(torch.from_numpy(COLOUR).permute(0, 3, 1, 2)),
+    "opaque": np.concatenate([COLOUR, np.full((6, 12, 10, 1), 255, np.uint8)], 3),
+}
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+@pytest.mark.parametrize("pictures", ARRAYS.values(), ids=ARRAYS)
+def test_a_librarys_preprocessing_takes_arrays_of_pixels(library, pictures):
+    backbone = f"{library}:resnet18?weights=none"
+    expected = _features_of(backbone, [Image.fromarray(pixels) for pixels in COLOUR[:2]])
+    np.testing.assert_allclose(_features_of(backbone, pictures[:2]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_a_librarys_preprocessing_takes_grey_pictures(library):
+    backbone = f"{library}:resnet18?weights=none"
+    expected = _features_of(backbone, [Image.fromarray(pixels) for pixels in GREY[:2]])
+    for pictures in (GREY[:2], GREY[:2, None], GREY[:2, ..., None]):
+        np.testing.assert_allclose(_features_of(backbone, pictures), expected, 1e-4, 1e-5)
+    with pytest.raises(ValueError, match=r"a picture has 1, 3 or 4 channels, got pixels"):
+        FeatureExtractor(backbone).fit(np.zeros((2, 2, 9, 9), np.uint8))
+
+
+def test_a_picture_too_large_to_be_safe_and_a_damaged_header_are_named(
+    files, tmp_path, monkeypatch
+):
+    extractor = FeatureExtractor(Convolutional()).fit(files["grey"])
+    damaged = tmp_path / "damaged.ppm"
+    damaged.write_bytes(b"P6\n12 x\n255\n")
+    with pytest.raises(ValueError, match=r"cannot decode the picture '.*damaged\.ppm'"):
+        extractor.transform([damaged])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ValueError, match=r"cannot decode the picture '.*grey_0\.png': Image size"):
+        extractor.transform(files["grey"])

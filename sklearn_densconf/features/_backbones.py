@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
 import torch
 from sklearn.base import clone
 from torch import nn
@@ -16,6 +17,7 @@ from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._layers import named_layers
 from sklearn_densconf.features._training import train
 from sklearn_densconf.features.inputs import Preprocessing, Source
+from sklearn_densconf.features.inputs._modes import converted
 
 FORMS = "'torchvision:NAME', 'timm:NAME' or 'package.module:function'"
 Resolved = tuple[Any, Preprocessing | None]
@@ -162,6 +164,27 @@ class InColour:
         self.preprocessing = preprocessing
 
     def __call__(self, picture: Any) -> torch.Tensor:
-        """Return the tensor of a picture; grey ones are brought to RGB first."""
-        is_image = hasattr(picture, "convert")
-        return self.preprocessing(picture.convert("RGB") if is_image else picture)
+        """Return the tensor of a picture: an image or pixels 0-255; floats as they are."""
+        if isinstance(picture, torch.Tensor) and picture.is_floating_point():
+            return picture
+        if not hasattr(picture, "convert"):
+            picture = _image(picture)
+        return self.preprocessing(converted(picture, "RGB"))
+
+
+def _image(pixels: Any) -> Any:
+    """Return the image of pixels, channels first or last: grey, in colour or with alpha."""
+    array = np.asarray(pixels.cpu() if isinstance(pixels, torch.Tensor) else pixels)
+    if array.dtype != np.uint8:
+        raise TypeError(
+            f"this backbone's preprocessing takes images or pixels of uint8, got {array.dtype}: "
+            "give float arrays of the network's own input without it (a module as backbone)"
+        )
+    if array.ndim == 3 and array.shape[-1] not in (1, 3, 4):
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
+        raise ValueError(f"a picture has 1, 3 or 4 channels, got pixels {tuple(pixels.shape)}")
+    image = import_optional("PIL.Image", "Making pictures of arrays")
+    return image.fromarray(np.ascontiguousarray(array))

@@ -68,6 +68,10 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     input_shape : tuple of int, default=None
         Shape (c, h, w) of a sample, to which flat rows are brought. Without preprocessing it also
         says whether pictures are read in grey (c = 1) or in colour (c = 3).
+    exif_transpose : bool, default=False
+        Whether pictures are turned as their EXIF data say; torchvision and timm do not. In any
+        case, without a preprocessing of yours what is transparent lies on white ground, and
+        pictures of more than 8 bits are refused, since nobody knows which value is white.
     batch_size : int, default=256
         Pictures in one forward pass; halved where the device's memory does not suffice.
     device : str, default="auto"
@@ -134,6 +138,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         channel_axis: int | Mapping[str | None, int] | None = None,
         preprocessing: Preprocessing | None = None,
         input_shape: tuple[int, ...] | None = None,
+        exif_transpose: bool = False,
         batch_size: int = 256,
         device: str = "auto",
         precision: str = "float32",
@@ -148,6 +153,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         self.channel_axis = channel_axis
         self.preprocessing = preprocessing
         self.input_shape = input_shape
+        self.exif_transpose = exif_transpose
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
@@ -309,7 +315,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     def _reading(self, learned_shape: tuple[int, ...] | None) -> Reading:
         given = None if self.input_shape is None else tuple(self.input_shape)
         of_library = self._preprocessing_of_library
-        return Reading(self.preprocessing, of_library, given, learned_shape)
+        return Reading(self.preprocessing, of_library, given, learned_shape, self.exif_transpose)
 
     def _extraction(self) -> Extraction:
         return Extraction(
@@ -332,7 +338,8 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         code = None if preprocessing is None else fingerprint(preprocessing)
         poolings, axes = by_layer(self.pooling, self.channel_axis, self._layers)
         pooled = [p if isinstance(p, str) else fingerprint(p) for p in poolings.values()]
-        how = (tuple(poolings), tuple(pooled), tuple(axes.items()), self.precision)
+        turned = ("turned",) if self.exif_transpose else ()
+        how = (tuple(poolings), tuple(pooled), tuple(axes.items()), self.precision, *turned)
         return open_store(folder, _key(self.backbone_.fingerprint, code, how, self.input_shape_))
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -38,12 +38,15 @@ class Reading:
         The user's, to which flat rows are brought.
     learned_shape : tuple or None
         The shape of samples at ``fit``; None in ``fit`` itself.
+    exif_transpose : bool
+        Whether pictures are turned as their EXIF data say.
     """
 
     preprocessing: Preprocessing | None
     of_library: Preprocessing | None
     input_shape: tuple[int, ...] | None
     learned_shape: Any
+    exif_transpose: bool = False
 
     @property
     def in_fit(self) -> bool:
@@ -152,4 +155,5 @@ def _pictures(pictures: Any, reading: Reading) -> Pictures:
     """Return pictures; only without a preprocessing is ``input_shape`` what they must have."""
     preprocessing = reading.of_pictures or Plain(reading.input_shape)
     shape = None if reading.of_pictures else reading.input_shape
-    return Pictures(pictures, preprocessing, reading.learned_shape or shape)
+    wanted = reading.learned_shape or shape
+    return Pictures(pictures, preprocessing, wanted, reading.exif_transpose)

@@ -16,6 +16,7 @@ from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features.inputs._containers import is_text
 from sklearn_densconf.features.inputs._digests import digest, start_of
 from sklearn_densconf.features.inputs._items import label_of
+from sklearn_densconf.features.inputs._modes import converted, is_grey
 from sklearn_densconf.features.inputs._rows import (
     WHITE,
     check_whole_numbers,
@@ -38,6 +39,8 @@ class Pictures:
         arrays (h, w) and (h, w, 3), and a tensor for anything else.
     wanted : tuple of int or None
         Shape that every picture must get. None: that of the first one.
+    exif_transpose : bool
+        Whether pictures are turned as their EXIF data say.
     """
 
     in_memory = False
@@ -47,8 +50,10 @@ class Pictures:
         items: Sequence[Any] | Dataset,
         preprocessing: Preprocessing,
         wanted: tuple[int, ...] | None,
+        exif_transpose: bool = False,
     ) -> None:
         self._items = items
+        self._exif_transpose = exif_transpose
         self._preprocessing = preprocessing
         self._are_files = not isinstance(items, Dataset) and is_path(items[0])
         self.shape = wanted or tuple(self._tensor(0).shape)
@@ -78,6 +83,8 @@ class Pictures:
 
     def _tensor(self, index: int) -> torch.Tensor:
         picture = _as_picture(self._item(index))
+        if self._exif_transpose and hasattr(picture, "getexif"):
+            picture = import_optional("PIL.ImageOps", "exif_transpose").exif_transpose(picture)
         try:
             tensor = self._preprocessing(picture)
         except Exception as error:
@@ -133,14 +140,8 @@ class Plain:
                 return picture.div(WHITE)
             check_whole_numbers(picture.dtype, tuple(picture.shape), "X")
             return picture
-        band = picture.getbands()[0]
-        if band in ("I", "F"):
-            raise ValueError(
-                f"a picture of mode {picture.mode!r} has pixels outside 0-255, which PIL would "
-                "clip: give a preprocessing that scales them"
-            )
-        mode = self._mode or ("L" if band in ("1", "L") else "RGB")
-        pixels = np.asarray(picture.convert(mode), np.float32)
+        mode = self._mode or ("L" if is_grey(picture) else "RGB")
+        pixels = np.asarray(converted(picture, mode), np.float32)
         channels_first = pixels[None] if mode == "L" else np.moveaxis(pixels, -1, 0)
         return torch.from_numpy(channels_first / np.float32(WHITE))
 

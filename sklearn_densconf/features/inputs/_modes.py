@@ -1,0 +1,47 @@
+"""One rule for the modes of pictures, whatever preprocesses them. A leaf.
+
+Pictures of more than 8 bits are refused, since nobody knows which of their values is white. What
+is transparent lies on white ground, as viewers show it. Orientation in EXIF is followed only where
+it is asked for, as torchvision's and timm's own readers do.
+"""
+
+from typing import Any
+
+
+def converted(picture: Any, mode: str) -> Any:
+    """Return a PIL image in grey ("L") or in colour ("RGB").
+
+    Parameters
+    ----------
+    picture : PIL.Image.Image
+        The picture, in any mode.
+    mode : str
+        "L" or "RGB".
+
+    Returns
+    -------
+    PIL.Image.Image
+        The picture in that mode, without transparency.
+
+    Raises
+    ------
+    ValueError
+        If its pixels have more than 8 bits.
+    """
+    if picture.getbands()[0] in ("I", "F"):
+        raise ValueError(
+            f"a picture of mode {picture.mode!r} has pixels outside 0-255, which PIL would "
+            "clip: give a preprocessing that scales them"
+        )
+    if picture.has_transparency_data:
+        opaque = picture.convert("RGBA")
+        ground = opaque.copy()
+        ground.paste((255, 255, 255, 255), (0, 0, *ground.size))
+        ground.alpha_composite(opaque)
+        picture = ground
+    return picture.convert(mode)
+
+
+def is_grey(picture: Any) -> bool:
+    """Tell whether a picture has no colours."""
+    return picture.getbands()[0] in ("1", "L")
