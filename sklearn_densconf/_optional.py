@@ -9,6 +9,7 @@ _EXTRAS = {  # library -> the extra that installs it
     "dask": "dask",
     "distributed": "dask",
     "matplotlib": "plots",
+    "onnxruntime": "onnx",
     "pytorch_ood": "compare",
     "skorch": "training",
     "timm": "timm",

@@ -13,13 +13,15 @@ from sklearn.base import clone
 from torch import nn
 
 from sklearn_densconf._optional import import_optional
+from sklearn_densconf.features._built import BuiltBackbone, OnnxFile
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._layers import named_layers
 from sklearn_densconf.features._training import train
 from sklearn_densconf.features.inputs import Preprocessing, Source
 from sklearn_densconf.features.inputs._modes import converted
 
-FORMS = "'torchvision:NAME', 'timm:NAME' or 'package.module:function'"
+FORMS = "'torchvision:NAME', 'timm:NAME', 'onnx:FILE' or 'package.module:function'"
+Backbone = FrozenBackbone | BuiltBackbone
 Resolved = tuple[Any, Preprocessing | None]
 
 
@@ -52,10 +54,8 @@ def resolve(backbone: Any) -> Resolved:
     TypeError
         If it is anything else, or the network cannot be held.
     """
-    if isinstance(backbone, FrozenBackbone):
-        return backbone, None
-    if isinstance(backbone, nn.Module):
-        return FrozenBackbone(backbone), None
+    if isinstance(backbone, (FrozenBackbone, BuiltBackbone, nn.Module)):
+        return FrozenBackbone(backbone) if isinstance(backbone, nn.Module) else backbone, None
     if _is_trainer(backbone):
         return clone(backbone).initialize(), None
     if not isinstance(backbone, str):
@@ -68,19 +68,20 @@ def resolve(backbone: Any) -> Resolved:
         raise ValueError(f"backbone must be {FORMS}, got {backbone!r}")
     if prefix in _LIBRARIES:
         return _from_library(prefix, name)
-    return _from_function(_function(prefix, name)), None
+    is_file = prefix == "onnx"
+    return _from_file(name) if is_file else _from_function(_function(prefix, name)), None
 
 
 def layer_names(network: Any) -> list[str]:
     """List the layers of what `resolve` gave."""
-    if isinstance(network, FrozenBackbone):
+    if isinstance(network, (FrozenBackbone, BuiltBackbone)):
         return network.layer_names
     return [name for name, _ in named_layers(network.module_)]
 
 
-def as_frozen(network: Any, source: Source, y: Any) -> FrozenBackbone:
+def as_frozen(network: Any, source: Source, y: Any) -> Backbone:
     """Return the network to extract with: a skorch net is trained first."""
-    if isinstance(network, FrozenBackbone):
+    if isinstance(network, (FrozenBackbone, BuiltBackbone)):
         return network
     return FrozenBackbone(train(network, source, y))
 
@@ -98,8 +99,42 @@ def _function(module: str, name: str) -> Callable[[], nn.Module]:
 
 
 @lru_cache(maxsize=4)
-def _from_function(build: Callable[[], nn.Module]) -> FrozenBackbone:
-    return FrozenBackbone(_seeded(build))
+def _from_function(build: Callable[[], nn.Module]) -> Backbone:
+    """Return the network that a function builds; one that cannot be held is built per process."""
+    module: Any = _seeded(build)
+    try:
+        frozen = FrozenBackbone(module)
+        if frozen.can_be_pickled:
+            return frozen
+    except TypeError:
+        if not isinstance(module, nn.Module):
+            raise
+    return BuiltBackbone(Seeded(build))
+
+
+@lru_cache(maxsize=4)
+def _from_file(path: str) -> BuiltBackbone:
+    return BuiltBackbone(OnnxFile(path))
+
+
+class Seeded:
+    """Builds a network by a function, its random weights the same every time.
+
+    Parameters
+    ----------
+    build : callable
+        The function.
+    """
+
+    def __init__(self, build: Callable[[], nn.Module]) -> None:
+        self.build = build
+
+    def __call__(self) -> nn.Module:
+        """Return the network."""
+        return _seeded(self.build)
+
+    def __repr__(self) -> str:
+        return f"{self.build.__module__}:{self.build.__qualname__}"
 
 
 @lru_cache(maxsize=4)

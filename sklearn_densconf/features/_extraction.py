@@ -14,6 +14,7 @@ from sklearn_densconf._machine import freed_memory_kept
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._array_cache import CACHE
 from sklearn_densconf.features._batches import batches_for
+from sklearn_densconf.features._built import BuiltBackbone
 from sklearn_densconf.features._device import OutOfMemoryError
 from sklearn_densconf.features._forward import Forward
 from sklearn_densconf.features._frozen import FrozenBackbone
@@ -62,7 +63,7 @@ class Extraction:
         Takes a plan of batches and yields them, to tell callbacks of each.
     """
 
-    backbone: FrozenBackbone
+    backbone: FrozenBackbone | BuiltBackbone
     poolings: dict[str, Pooling]
     channel_axes: dict[str, int]
     precision: str

@@ -109,6 +109,15 @@ class FrozenBackbone:
         return digest.hexdigest()
 
     @property
+    def can_be_pickled(self) -> bool:
+        """Whether a process can hand it to another."""
+        try:
+            pickle.dumps(self.network() if is_graph(self._skeleton) else self._skeleton)
+        except Exception:  # of what the network's author put into it
+            return False
+        return True
+
+    @property
     def layer_names(self) -> list[str]:
         """Dotted names of all layers, in the order of definition; "" is the network itself."""
         return [name for name, _ in named_layers(self._skeleton)]

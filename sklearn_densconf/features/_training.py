@@ -58,6 +58,8 @@ def train(trainer: Any, source: Source, y: Any) -> torch.nn.Module:
         raise ValueError(f"X and y have inconsistent numbers of samples: {len(source)}, {len(y)}")
     if is_classifier(trainer):
         y = np.unique(column_or_1d(y, warn=True), return_inverse=True)[1].astype(np.int64)
+        if isinstance(trainer.criterion_, (torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss)):
+            y = y.astype(np.float32)  # one logit for two classes
     everything = np.arange(len(source))
     source.check(everything)
     if source.in_memory:
