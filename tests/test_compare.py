@@ -46,6 +46,8 @@ from sklearn_densconf.metrics import (
 pytest.importorskip("PIL")
 pytest.importorskip("matplotlib")
 
+from PIL import Image
+
 N, D, K = 400, 12, 3
 LIBRARY = [peer.name for peer in _pytorch_ood.PEERS]
 
@@ -515,10 +517,57 @@ def test_a_wrong_option_is_exit_code_2(options, capsys):
 
 
 def test_of_folders_only_the_names_are_kept(tmp_path):
-    assert Question(data=tmp_path / "mnist").as_json()["data"] == "mnist"
+    asked = Question(data=tmp_path / "mnist", backbone=f"{tmp_path}/own.py:network").as_json()
+    assert asked["data"] == "mnist"
+    assert asked["backbone"] == "own.py:network"
+    assert Question().as_json()["backbone"] is None
 
 
 def test_softmax_is_that_of_this_package(peers, known):
     softmax_ = SoftmaxClassifier().fit(known.train.logits, known.y)
     expected = softmax_.confidence(known.held_out.logits, log_odds=True)
     np.testing.assert_allclose(_score(peers, known, "softmax"), expected, rtol=1e-5, atol=1e-5)
+
+
+TOY = """
+import numpy as np, torch
+
+def preprocess(picture):
+    pixels = np.asarray(picture.resize((16, 16)), np.float32)
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 255
+
+def network():
+    layer = torch.nn.Linear(3 * 16 * 16, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 768) / 100)
+        layer.bias.copy_(torch.tensor([3.84, -3.84]))  # told apart at half of the light
+    return torch.nn.Sequential(torch.nn.Flatten(), layer)
+"""
+
+
+@pytest.fixture
+def dark_and_bright(tmp_path):
+    """Folder of two classes of pictures of eight bits, 60 to train on and 8 held out, each."""
+    draw = np.random.default_rng(0)
+    for k, wnid in enumerate(["n01440764", "n02102040"]):
+        for split, n in (("train", 60), ("val", 8)):
+            folder = tmp_path / "pictures" / split / wnid
+            folder.mkdir(parents=True)
+            for i in range(n):
+                pixels = draw.integers(20 + 120 * k, 120 + 120 * k, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return tmp_path / "pictures"
+
+
+def test_a_pretrained_network_of_pictures_in_files_is_compared(dark_and_bright, tmp_path):
+    (tmp_path / "own.py").write_text(TOY)
+    where = ["--data", str(dark_and_bright), "--backbone", f"{tmp_path}/own.py:network"]
+    options = ["--out", str(tmp_path), "--page", str(tmp_path / "page.md"), "--seeds", "2"]
+    assert main(["compare", "--dataset", "imagenet", *where, *options]) == 0
+    results = _results(tmp_path)
+    clean = results["runs"][0]["errors"]["clean"]
+    assert clean["accuracy"] == [1.0]
+    assert clean["confidences"]["softmax"]["auroc"] is None  # there is no error to tell
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "--data pictures --backbone own.py:network" in page
+    assert str(tmp_path) not in page

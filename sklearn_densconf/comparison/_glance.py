@@ -51,34 +51,34 @@ def losses(grids: Sequence[Grid], ours: str) -> tuple[Table, int, int]:
         if ours in grid.names
         for loss, row in _losses_of(grid, list(grid.names).index(ours))
     ]
-    n_columns = sum(len(grid.columns) for grid in grids if ours in grid.names)
+    n_columns = len(found)
     rows = [row for loss, row in found if loss > 0]
     return Table(["measure", ours, "best", "whose"], rows), len(rows), n_columns
 
 
-def _losses_of(grid: Grid, ours: int) -> Iterator[tuple[float, list[str]]]:
+def _losses_of(grid: Grid, ours: int) -> list[tuple[float, list[str]]]:
+    """Return how much more than a standard deviation is lost in each column, the most first."""
     sign = 1 if grid.larger_is_better else -1
     means = np.where(np.isnan(grid.means), -np.inf, grid.means * sign)
-    best = means.argmax(axis=0)
-    columns = np.argsort(means[ours] - means.max(axis=0), kind="stable")  # the worst first
-    for j in columns:
-        mine, theirs = grid.values[:, ours, j], grid.values[:, best[j], j]
-        if np.isnan(mine).any() or np.isnan(theirs).any():
-            continue
-        gain = (theirs - mine) * sign
-        spread = gain.std(ddof=1) if len(gain) > 1 else 0.0
-        shown = [over_runs(values, grid.unit) for values in (mine, theirs)]
-        yield (
-            float(gain.mean() - spread) if best[j] != ours else 0.0,
-            [f"{grid.title}, {grid.columns[j]}", *shown, grid.names[best[j]]],
-        )
+    columns = np.flatnonzero(np.isfinite(means[ours]))
+    losses = [_loss(grid, ours, int(means[:, j].argmax()), int(j), sign) for j in columns]
+    return sorted(losses, key=lambda loss: -loss[0])
+
+
+def _loss(grid: Grid, ours: int, best: int, column: int, sign: int) -> tuple[float, list[str]]:
+    mine, theirs = grid.values[:, ours, column], grid.values[:, best, column]
+    gain = ((theirs - mine) * sign).round(grid.decimals)  # what is not shown is no loss
+    spread = gain.std(ddof=1) if len(gain) > 1 else 0.0
+    shown = [over_runs(values, grid.unit) for values in (mine, theirs)]
+    row = [f"{grid.title}, {grid.columns[column]}", *shown, grid.names[best]]
+    return float(gain.mean() - spread), row
 
 
 def _text(shown: Shown) -> str:
     usual, ours = shown.compared
     _, n_lost, n_columns = losses(grids_of(shown.runs), ours)
     return (
-        f"{ours} is the best of all, or within one standard deviation of the best, in "
+        f"{ours.capitalize()} is the best of all, or within one standard deviation of the best, in "
         f"{n_columns - n_lost} of {n_columns} columns; the table lists the others, the largest "
         f"loss of each measure first. In the picture blue is better than {usual}, orange worse, "
         "and the best of a column is bold; ± is the standard deviation."

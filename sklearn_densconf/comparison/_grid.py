@@ -26,6 +26,11 @@ class Grid:
     values: np.ndarray  # (n_runs, n_names, n_columns)
 
     @property
+    def decimals(self) -> int:
+        """How many decimals of a number are shown."""
+        return int(self.unit[1])
+
+    @property
     def means(self) -> np.ndarray:
         """Means over the runs, (n_names, n_columns)."""
         return self.values.mean(axis=0)
@@ -95,11 +100,10 @@ def _draw(grid: Grid, usual: str, ax: Any) -> None:
 
 def _write(grid: Grid, means: np.ndarray, ax: Any) -> None:
     """Write the numbers, the best of a column in bold."""
-    decimals = int(grid.unit[1])
-    best = np.nanmax(means.round(decimals), axis=0)
+    best = np.nanmax(means.round(grid.decimals), axis=0, initial=-np.inf)
     for (i, j), mean in np.ndenumerate(means):
         if np.isfinite(mean):
-            is_best = round(mean, decimals) == best[j]
+            is_best = round(mean, grid.decimals) == best[j]
             text = format(abs(grid.means[i, j]), grid.unit)
             weight: dict[str, Any] = {"fontweight": "bold"} if is_best else {"alpha": 0.85}
             ax.text(j, i, text, ha="center", va="center", fontsize=8.5, **weight)

@@ -52,9 +52,21 @@ class Question:
     seeds: int = 3  # trainings, or draws of the halves and of the noise
     quick: bool = False
 
+    def settings(self) -> Settings:
+        """Return what the study needs to know."""
+        return Settings(
+            "all",
+            self.dataset,
+            self.data,
+            backbone=self.backbone or VGG16,
+            quick=self.quick,
+            strangers=self.unknown,
+        )
+
     def as_json(self) -> dict[str, Any]:
-        """Return what was asked for; of folders their names only."""
-        return {k: v.name if isinstance(v, Path) else v for k, v in vars(self).items()}
+        """Return what was asked for; of folders and files their names only."""
+        plain = {k: v.name if isinstance(v, Path) else v for k, v in vars(self).items()}
+        return plain | {"backbone": self.backbone and self.settings().as_json()["backbone"]}
 
 
 def compare(
@@ -67,16 +79,7 @@ def compare(
     file to write too, with the results of earlier comparisons ``beside`` these. Returns the report.
     """
     earlier = [read_results(path) for path in beside]
-    study = load_study(
-        Settings(
-            "all",
-            question.dataset,
-            question.data,
-            backbone=question.backbone or VGG16,
-            quick=question.quick,
-            strangers=question.unknown,
-        )
-    )
+    study = load_study(question.settings())
     runs = [_run_once(study, question, seed, out / "cache") for seed in range(question.seeds)]
     sweeps = sweeps_of(quick=question.quick)
     n_calibrating, n_measured = map(len, _halves(study.dataset.test, 0))
@@ -118,13 +121,18 @@ def _run_once(study: Study, question: Question, seed: int, cache: Path) -> dict[
         measured,
         sweeps_of(quick=question.quick),
         measured.spread(n_attacked),
-        {} if study.strangers is None else {_OTHERS: study.strangers},
+        _as_many(study.strangers, len(measured)),
         seed,
         memory,
     )
     run = measure_cases(MEASURED, trial, clock)
     glance = {"glance": _glance.glance_at(run)}
     return {"seed": seed, **glance, **run, "seconds": clock.seconds, "left_out": left_out}
+
+
+def _as_many(others: Pictures | None, n: int) -> dict[str, Pictures]:
+    """Return as many other pictures as are measured, as SCOD-AURC depends on their share."""
+    return {} if others is None else {_OTHERS: others.spread(min(n, len(others)))}
 
 
 def _halves(pictures: Pictures, seed: int) -> tuple[Pictures, Pictures]:

@@ -8,7 +8,13 @@ from sklearn_densconf.evaluation.peers._densities import OPEN_SET
 from sklearn_densconf.evaluation.peers._last_layer import find_last_layer
 from sklearn_densconf.evaluation.peers._peer import Activations, FittedPeer, Known, Peer, fit_peers
 
-PEERS = (*_logits.PEERS, *_openmax.PEERS, *_densities.PEERS, *_pytorch_ood.PEERS)
+_FAMILIES = (_logits, _openmax, _densities, _pytorch_ood)
+PEERS: tuple[Peer, ...] = tuple(  # probabilities first, since they can do more
+    sorted(
+        (peer for family in _FAMILIES for peer in family.PEERS),
+        key=lambda peer: not peer.is_probability,
+    )
+)
 
 __all__ = [
     "OPEN_SET",
