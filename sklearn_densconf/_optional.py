@@ -11,6 +11,7 @@ _EXTRAS = {  # library -> the extra that installs it
     "matplotlib": "plots",
     "onnxruntime": "onnx",
     "pytorch_ood": "compare",
+    "safetensors": "timm",
     "skorch": "training",
     "timm": "timm",
     "torchvision": "torchvision",

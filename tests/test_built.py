@@ -142,3 +142,78 @@ def test_a_binary_skorch_net_is_trained(labels):
     y = np.array(labels)[(rows[:, 0] > 0).astype(int)]
     logits = FeatureExtractor(net, device="cpu").fit(rows, y).transform(rows)
     assert ((logits[:, 0] > 0) == (rows[:, 0] > 0)).mean() > 0.9
+
+
+MAIN = """
+import multiprocessing, sys, joblib, numpy as np, torch
+from sklearn_densconf import FeatureExtractor
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(144, 2)
+
+    def forward(self, X):
+        return self.linear(X.flatten(1))
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("forkserver")
+    X = list(torch.rand(6, 1, 12, 12))
+    torch.manual_seed(0)
+    extractor = FeatureExtractor(
+        Network(), preprocessing=lambda X: X * 2, num_workers=2, batch_size=2, device="cpu"
+    ).fit(X)
+    here = extractor.set_params(num_workers=0).transform(X)
+    there = extractor.set_params(num_workers=2).transform(X)
+    assert abs(here - there).max() < 1e-6
+    doubled = [2 * each for each in X]
+    plain = FeatureExtractor(extractor.backbone_, device="cpu").fit(doubled)
+    joblib.dump((plain, doubled, here), sys.argv[1] + "/main.joblib")
+"""
+
+
+def test_classes_of_main_are_saved_and_lambdas_go_to_workers_that_are_not_forked(tmp_path):
+    (tmp_path / "main.py").write_text(MAIN)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path)]
+    subprocess.run(command, env=env, check=True)
+    extractor, pictures, expected = joblib.load(tmp_path / "main.joblib")
+    np.testing.assert_allclose(extractor.transform(pictures), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_layers_of_a_compiled_network_have_either_name():
+    network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    compiled = torch.compile(network, backend="eager")
+    rows = torch.rand(5, 4)
+    with torch.inference_mode():
+        expected = network[0](rows)
+        compiled(rows)
+    for layer in ("0", "_orig_mod.0"):
+        features = FeatureExtractor(compiled, layer=layer).fit_transform(rows)
+        np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_local_weights_are_taken_and_missing_ones_explained(library, tmp_path, monkeypatch):
+    models = pytest.importorskip("torchvision.models")
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(3)
+    network = models.resnet18() if library == "torchvision" else timm.create_model("resnet18")
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    pictures = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network.eval()(pictures).numpy()
+    name = f"{library}:resnet18"
+    extractor = FeatureExtractor(f"{name}?weights={tmp_path}/weights.pth")
+    np.testing.assert_allclose(extractor.fit_transform(pictures), expected, rtol=1e-3, atol=1e-4)
+
+    def unreachable(*_arguments, **_named):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", unreachable)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", unreachable)
+    monkeypatch.setattr("timm.models._builder.load_pretrained", unreachable)
+    with pytest.raises(
+        OSError, match=rf"{name}' could not load its weights .*{name}\?weights=FILE"
+    ):
+        FeatureExtractor(name).fit(pictures)

@@ -96,3 +96,29 @@ def test_two_jobs_give_the_same():
         for n_jobs in (1, 2)
     )
     np.testing.assert_allclose(one, two, rtol=1e-3)
+
+
+def test_a_network_that_records_its_layers_is_saved(tmp_path):
+    torch.manual_seed(0)
+    config = transformers.SegformerConfig(
+        hidden_sizes=[8, 8, 8, 8],
+        depths=[1, 1, 1, 1],
+        decoder_hidden_size=8,
+        num_attention_heads=[1, 1, 1, 1],
+        num_labels=3,
+    )
+    network = transformers.SegformerForSemanticSegmentation(config).eval()
+    X = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
+    expected = _logits(network, X).mean((2, 3))  # which installs hooks that cannot be pickled
+    extractor = FeatureExtractor(network).fit(X)
+    np.testing.assert_allclose(extractor.transform(X), expected, rtol=1e-4, atol=1e-5)
+    joblib.dump((extractor, X), tmp_path / "extractor.joblib")
+    code = (
+        "import conftest, joblib, sys; e, X = joblib.load(sys.argv[1] + '/extractor.joblib')\n"
+        "joblib.dump(e.transform(X), sys.argv[1] + '/features.joblib')"
+    )
+    paths = os.pathsep.join([str(Path(__file__).resolve().parent), *sys.path])
+    env = {**os.environ, "PYTHONPATH": paths}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=env, check=True)
+    found = joblib.load(tmp_path / "features.joblib")
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -145,6 +146,8 @@ def _from_library(library: str, name: str) -> Resolved:
     if given:
         raise ValueError(f"after '{library}:{name}?' only weights=... is known, got {options!r}")
     network, preprocessing = _LIBRARIES[library](name, weights)
+    if Path(weights).is_file():
+        network.load_state_dict(_state(weights))
     return FrozenBackbone(network), preprocessing
 
 
@@ -159,19 +162,41 @@ def _torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     models = import_optional("torchvision.models", f"backbone 'torchvision:{name}'")
     _check_known("torchvision network", name, models.list_models())
     entries = models.get_model_weights(name)
+    weights = "none" if Path(weights).is_file() else weights
     _check_known(f"weights of torchvision:{name}", weights, ["none", *entries.__members__])
     entry = None if weights == "none" else entries[weights]
-    network = _seeded(lambda: models.get_model(name, weights=entry))
+    network = _downloaded(lambda: models.get_model(name, weights=entry), f"torchvision:{name}")
     return network, InColour((entry or entries.DEFAULT).transforms())
 
 
 def _timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     timm = import_optional("timm", f"backbone 'timm:{name}'")
     _check_known("timm network", name.partition(".")[0], timm.list_models())
-    _check_known(f"weights of timm:{name}", weights, ["none", "DEFAULT"])
-    network = _seeded(lambda: timm.create_model(name, pretrained=weights != "none"))
+    if not Path(weights).is_file():
+        _check_known(f"weights of timm:{name}", weights, ["none", "DEFAULT"])
+    wanted = weights == "DEFAULT"
+    network = _downloaded(lambda: timm.create_model(name, pretrained=wanted), f"timm:{name}")
     config = timm.data.resolve_model_data_config(network)
     return network, InColour(timm.data.create_transform(**config, is_training=False))
+
+
+def _downloaded(build: Callable[[], nn.Module], name: str) -> nn.Module:
+    """Build a library's network; where its weights cannot be loaded, tell the other ways."""
+    try:
+        return _seeded(build)
+    except (OSError, RuntimeError) as error:  # also what libraries make of a lost connection
+        raise OSError(
+            f"backbone '{name}' could not load its weights ({error}). Without a connection, "
+            f"'{name}?weights=FILE' takes a state_dict that was saved before, and "
+            f"'{name}?weights=none' random weights"
+        ) from error
+
+
+def _state(file: str) -> dict[str, torch.Tensor]:
+    """Return the weights in a file of torch or of safetensors."""
+    if file.endswith(".safetensors"):
+        return import_optional("safetensors.torch", f"weights={file}").load_file(file)
+    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 _LIBRARIES: dict[str, Callable[[str, str], tuple[nn.Module, Preprocessing]]] = {

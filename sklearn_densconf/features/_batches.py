@@ -1,7 +1,9 @@
 """Batches made ahead of the network: decoding, copying and computing overlap."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -52,8 +54,15 @@ class _Batches(Dataset):
     def __init__(self, source: Source) -> None:
         self._source = source
 
+    def __reduce__(self) -> tuple[Any, ...]:  # where workers are spawned: lambdas, too, go along
+        return _unpickled, (cloudpickle.dumps(self._source),)
+
     def __getitem__(self, indices: np.ndarray) -> Batch:
         return self._source.batch(indices)
+
+
+def _unpickled(source: bytes) -> _Batches:
+    return _Batches(cloudpickle.loads(source))
 
 
 def _loaded(source: Source, plan: list[np.ndarray], num_workers: int) -> Iterator[Batch]:

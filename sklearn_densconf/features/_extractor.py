@@ -43,7 +43,8 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         The network. A module is copied in ``fit`` and left as it was found; clones and pickles of
         the extractor hold the copy (`FrozenBackbone`). A skorch net is cloned and trained by
         ``fit(X, y)``. A string is "torchvision:NAME" or "timm:NAME" (weights and, for pictures,
-        preprocessing of that library; "?weights=none" after the name gives random weights),
+        preprocessing of that library; after the name "?weights=FILE" takes a saved state_dict, and
+        "?weights=none" random weights),
         "onnx:FILE" (run by onnxruntime), or "package.module:function", called without arguments to
         build the module: in ``fit``, once in a process. That is the way for TorchScript and for
         modules that hold locks or sessions, of which only the output can be taken.

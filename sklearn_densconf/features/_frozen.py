@@ -4,10 +4,12 @@ import copy
 import hashlib
 import pickle
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 from torch import nn
@@ -16,7 +18,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features._graphs import has_graph, is_graph, portable, told
-from sklearn_densconf.features._layers import Learned, named_layers
+from sklearn_densconf.features._layers import COMPILED, Learned, named_layers
 
 CURE = "Pass a string 'package.module:function' that builds the network instead"
 
@@ -81,13 +83,13 @@ class FrozenBackbone:
 
     def __init__(self, module: nn.Module) -> None:
         _check_can_be_held(module)
-        module = _baked(portable(module))
+        module = _baked(portable(getattr(module, COMPILED, module)))
         tensors = _tensors_of(module)
         held = [_slot(index, tensor) for index, tensor in enumerate(tensors)]
         slots = [slot for slot, _ in held]
         memo: dict[int, Any] = {id(t): slot for t, slot in zip(tensors, slots, strict=True)}
         try:
-            self._skeleton = _in_evaluation(copy.deepcopy(module, memo))
+            self._skeleton = _in_evaluation(_without_captures(copy.deepcopy(module, memo)))
         except Exception as error:
             raise TypeError(f"{_name(module)} cannot be copied ({error}). {CURE}") from error
         self._slots = slots
@@ -172,6 +174,9 @@ class FrozenBackbone:
             return _held_graph, (pickle.dumps(self.network()), self.fingerprint)
         if has_graph(self._skeleton):  # joblib's pickler would end in a RecursionError
             return _held_pickled, (self._pickled, self._arrays, self.fingerprint)
+        if any(type(part).__module__ == "__main__" for part in self._skeleton.modules()):
+            structure = cloudpickle.dumps((self._skeleton, self._slots))  # with the classes
+            return _held_pickled, (structure, self._arrays, self.fingerprint)
         # The fingerprint tells hashes of the pickle what pickles leave out: code, order of layers.
         return _held, (self._skeleton, self._slots, self._arrays, self.fingerprint)
 
@@ -190,6 +195,7 @@ def _held(
     arrays: list[np.ndarray],
     fingerprint: str | None = None,
 ) -> FrozenBackbone:
+    _tell_transformers(skeleton)
     held = FrozenBackbone.__new__(FrozenBackbone)
     held._skeleton, held._slots, held._arrays = skeleton, slots, arrays
     held._begin()
@@ -209,6 +215,42 @@ def _held_graph(network: bytes, fingerprint: str) -> FrozenBackbone:
     held = FrozenBackbone(pickle.loads(network))
     held.fingerprint = fingerprint
     return held
+
+
+def _without_captures(module: nn.Module) -> nn.Module:
+    """Take away the hooks by which transformers records outputs: they cannot be pickled.
+
+    The library installs them again when it wants to record.
+    """
+    for part in module.modules():
+        for number, hook in list(part._forward_hooks.items()):
+            if getattr(hook, "__qualname__", "").endswith("<locals>.output_capturing_hook"):
+                del part._forward_hooks[number]
+        vars(part).pop("_output_capturing_hooks_installed", None)
+    return module
+
+
+def _tell_transformers(module: nn.Module) -> None:
+    """Make networks of transformers known to it, which only their ``__init__`` does.
+
+    Else those that need the outputs of their own layers fail, or give None, in a process that has
+    unpickled them and built none.
+    """
+    for part in module.modules():
+        kind = type(part)
+        if kind.__module__.startswith("transformers.") and hasattr(kind, "config_class"):
+            _tell_once(kind, part.config)
+            return  # its parts are built with it
+
+
+def _tell_once(kind: type, config: Any) -> None:
+    if kind not in _TOLD:
+        _TOLD.add(kind)
+        with suppress(Exception), torch.device("meta"):
+            kind(config)
+
+
+_TOLD: set[type] = set()
 
 
 def _in_evaluation(module: nn.Module) -> nn.Module:

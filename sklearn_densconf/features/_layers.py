@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 OUTPUT = "output"  # what the network itself is called where layers have names
+COMPILED = "_orig_mod"  # what torch.compile calls a network in its wrapper
 PENULTIMATE = "penultimate"  # the input of the last linear layer that runs
 
 
@@ -84,7 +85,7 @@ def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> 
         If a layer does not exist (near names are listed), is asked for twice, or none is.
     """
     wanted = [layer] if layer is None or isinstance(layer, str) else list(layer)
-    names: list[Any] = ["" if _is_output(name, known) else name for name in wanted]
+    names = [_inner_name(name, known) for name in wanted]
     for name in names:
         if name not in known and name != PENULTIMATE:
             near = get_close_matches(str(name), known, n=5, cutoff=0.4) or known[1:6]
@@ -100,5 +101,9 @@ def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> 
     return names
 
 
-def _is_output(name: Any, known: list[str]) -> bool:
-    return name is None or (name == OUTPUT and OUTPUT not in known)
+def _inner_name(name: Any, known: list[str]) -> Any:
+    """Return a layer's name in the held network, which has no wrapper of `torch.compile`."""
+    if name is None or (name == OUTPUT and OUTPUT not in known):
+        return ""
+    is_wrapped = isinstance(name, str) and name not in known
+    return name.removeprefix(COMPILED).removeprefix(".") if is_wrapped else name
