@@ -248,6 +248,19 @@ def test_openmax_of_a_picture_does_not_depend_on_the_others(peers, known):
     np.testing.assert_allclose(one_by_one, peers["OpenMax"].confidence(X)[:20], rtol=1e-12)
 
 
+def test_neighbours_are_sought_among_pictures_spread_over_all(known, monkeypatch):
+    pytest.importorskip("pytorch_ood")
+    monkeypatch.setattr(_pytorch_ood, "_MOST_NEIGHBOURS", 100)
+    every_fourth = Activations(*(part[np.linspace(0, N - 1, 100).round().astype(int)]
+                                 for part in known.train))  # fmt: skip
+    (peer,) = (peer for peer in PEERS if peer.name == "kNN")
+    distances = np.linalg.norm(
+        _unit(known.held_out.features)[:, None] - _unit(every_fourth.features), axis=2
+    )
+    expected = -np.sort(distances, axis=1)[:, 49]
+    np.testing.assert_allclose(peer.fit(known)(known.held_out), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_distance_to_the_nearest_neighbours_in_naive_lines(peers, known):
     distances = np.linalg.norm(
         _unit(known.held_out.features)[:, None] - _unit(known.train.features), axis=2
