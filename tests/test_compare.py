@@ -421,6 +421,12 @@ def test_a_loss_is_larger_than_a_standard_deviation():
     assert table.rows == [["AUROC, clean", "0.900 ± 0.000", "0.960 ± 0.014", "theirs"]]
 
 
+def test_a_loss_that_is_not_shown_is_none():
+    values = np.array([[[0.90012], [0.90037]], [[0.90011], [0.90037]]])
+    grid = Grid("AUROC", ".3f", True, ["ours", "theirs"], ["clean"], values)
+    assert losses([grid], "ours")[1:] == (0, 1)
+
+
 def test_a_grid_has_a_dash_where_nothing_was_measured():
     run = {"clean": {"a": {"x": 1.0}, "b": {"x": None}}}
     grid = grid_of([run], "x", "title")

@@ -67,11 +67,12 @@ def _losses_of(grid: Grid, ours: int) -> list[tuple[float, list[str]]]:
 
 def _loss(grid: Grid, ours: int, best: int, column: int, sign: int) -> tuple[float, list[str]]:
     mine, theirs = grid.values[:, ours, column], grid.values[:, best, column]
-    gain = ((theirs - mine) * sign).round(grid.decimals)  # what is not shown is no loss
+    gain = (theirs - mine) * sign
     spread = gain.std(ddof=1) if len(gain) > 1 else 0.0
+    is_shown = round(theirs.mean(), grid.decimals) != round(mine.mean(), grid.decimals)
     shown = [over_runs(values, grid.unit) for values in (mine, theirs)]
     row = [f"{grid.title}, {grid.columns[column]}", *shown, grid.names[best]]
-    return float(gain.mean() - spread), row
+    return float(gain.mean() - spread) if is_shown else 0.0, row
 
 
 def _text(shown: Shown) -> str:
