@@ -266,7 +266,7 @@ REFUSED = {
     "one tensor axis": (lambda: torch.zeros(5), r"samples along its first axis, got \(5,\)"),
     "no samples": (lambda: FLOATS[:0], "Found array with 0 sample"),
     "an empty tensor": (lambda: torch.zeros(0, 3), r"samples along its first axis, got \(0, 3\)"),
-    "an empty list": (list, "Expected 2D array, got 1D array"),
+    "an empty list": (list, "X has no samples, got an empty list"),
     "an empty Dataset": (lambda: _Labelled([]), "a Dataset must have a length of at least 1"),
     "text": (lambda: [["a", "b"]], "not compatible with arrays of bytes/strings"),
     "complex numbers": (lambda: FLOATS + 1j, "Complex data not supported"),

@@ -81,6 +81,8 @@ def open_source(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
     ValueError
         If X is empty, or its samples have another shape or type than they should.
     """
+    if isinstance(X, (list, tuple)) and not X:
+        raise ValueError("X has no samples, got an empty list: give at least 1")
     is_array = isinstance(X, (np.ndarray, torch.Tensor))
     X, collate = (X, None) if is_array else unpacked(X)
     if isinstance(X, Mapping) and not issparse(X):  # one kind of sparse arrays is a dict
