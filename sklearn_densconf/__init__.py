@@ -14,6 +14,7 @@ _HOME = {  # public name -> module that defines it
     "DensityClassifier": "density",
     "FeatureExtractor": "features",
     "GaussianDensityClassifier": "density",
+    "OpenSetClassifier": "openset",
     "SoftmaxClassifier": "density",
 }
 
@@ -22,6 +23,7 @@ __all__ = [
     "DensityClassifier",
     "FeatureExtractor",
     "GaussianDensityClassifier",
+    "OpenSetClassifier",
     "SoftmaxClassifier",
 ]
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         SoftmaxClassifier,
     )
     from sklearn_densconf.features import FeatureExtractor
+    from sklearn_densconf.openset import OpenSetClassifier
     from sklearn_densconf.rejection import ConformalRejector
 
 

@@ -21,7 +21,7 @@ LAYERS = (  # from the top: a room imports rooms of lower rows only
     ("comparison",),
     ("paper",),
     ("evaluation",),
-    ("adversarial", "displays", "distortions", "datasets", "distributed"),
+    ("adversarial", "displays", "distortions", "datasets", "distributed", "openset"),
     ("features", "metrics", "rejection", "baselines"),
     ("density",),
 )

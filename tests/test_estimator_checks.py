@@ -18,6 +18,7 @@ from sklearn_densconf import (
     ConformalRejector,
     DensityClassifier,
     GaussianDensityClassifier,
+    OpenSetClassifier,
     SoftmaxClassifier,
 )
 
@@ -43,11 +44,13 @@ EXPECTED = {
 class Network(TransformerMixin, BaseEstimator):
     """One activation per class: logits, or 1 for the predicted class and 0 for the others.
 
-    With the latter both label rules agree, as the checks ask of predict and predict_proba.
+    With the latter both label rules agree, as the checks ask of predict and predict_proba. With
+    ``features`` these come first, as open-set classification takes them.
     """
 
-    def __init__(self, decided=False):
+    def __init__(self, decided=False, features=False):
         self.decided = decided
+        self.features = features
 
     def fit(self, X, y):
         X, y = validate_data(self, X, y)
@@ -59,7 +62,9 @@ class Network(TransformerMixin, BaseEstimator):
         X = validate_data(self, X, reset=False)
         logits = self.model_.decision_function(X)
         logits = np.c_[-logits, logits] if logits.ndim == 1 else logits
-        return np.eye(logits.shape[1])[logits.argmax(axis=1)] if self.decided else logits
+        if self.decided:
+            return np.eye(logits.shape[1])[logits.argmax(axis=1)]
+        return np.c_[X, logits] if self.features else logits
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -84,6 +89,8 @@ def _expected_failures(estimator):
         DensityClassifier(GaussianMixture(init_params="random_from_data", random_state=0)),
         DensityClassifier(KernelDensity()),
         make_pipeline(Network(), SoftmaxClassifier()),
+        make_pipeline(Network(features=True), OpenSetClassifier()),
+        make_pipeline(Network(features=True), OpenSetClassifier(discount=0.1)),
         ConformalRejector(LogisticRegression(), alpha=0.2, per_class=False, random_state=0),
         *(
             make_pipeline(

@@ -67,6 +67,7 @@ class SoftmaxClassifier(PosteriorMixin):
     """
 
     predict_from = "posterior"  # the largest posterior is the largest logit
+    __metadata_request__fit = {"X_val": True, "y_val": True}  # a Pipeline passes them on
 
     def __init__(self, *, classes: Any = None, temperature: float | str = 1.0) -> None:
         self.classes = classes

@@ -1,0 +1,211 @@
+"""How familiar features are: two scores from one tied Gaussian, and one of all classes together.
+
+Features are brought to length 1, û = u / ‖u‖. With D_k(û) the squared Mahalanobis distance to
+class k, and D₀ that to the mean of all under the total covariance, the scores are
+
+- nearest: -½ min_k D_k(û), how near the nearest class is;
+- relative: ½ (D₀(û) - min_k D_k(û)), the same against what all classes share.
+
+Both Gaussians come from the same additive moments: total scatter = within + between.
+
+References
+----------
+K. Lee, K. Lee, H. Lee, J. Shin, "A Simple Unified Framework for Detecting Out-of-Distribution
+Samples and Adversarial Attacks", NeurIPS 2018. J. Ren et al., "A Simple Fix to Mahalanobis
+Distance for Improving Near-OOD Detection", arXiv:2106.09022 (relative). M. Müller, M. Hein,
+"Mahalanobis++: Improving OOD Detection via Feature Normalization", arXiv:2505.18032.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from sklearn_densconf._array import Array, as_like, chunks, float64, namespace, pick, to_numpy
+from sklearn_densconf._machine import one_thread_if_few
+from sklearn_densconf.density import GaussianDensityClassifier
+from sklearn_densconf.density import _moments as moments_of
+from sklearn_densconf.density._head import Head
+from sklearn_densconf.density._moments import Moments
+
+NAMES = ("nearest", "relative")
+# Of samples brought to length 1 at a time. A part costs a product of all class means on top, so
+# parts are large.
+PART_BYTES = 2**27
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """What is evaluated: the Gaussians of the classes that have samples, and the background."""
+
+    classes: Head
+    background: Head
+
+    def scores(self, features: Array, out: Array) -> Array:
+        """Compute the two scores of features (n, d), float64; ``out`` (n, k) is room for them."""
+        nearest, of_background = self.distances(unit(features), out)
+        xp = namespace(out)
+        return score(xp.min(nearest, axis=1), of_background)
+
+    def distances(self, directions: Array, out: Array) -> tuple[Array, Array]:
+        """Compute D_k (n, k) and D₀ (n,) of features of length 1, which are overwritten."""
+        xp = namespace(directions)
+        room = xp.zeros_like(directions[:, :1])
+        background = self.background.squared_distance(xp.asarray(directions, copy=True), room)
+        n_classes = self.classes.log_prior.shape[0]
+        return self.classes.squared_distance(directions, out[:, :n_classes]), background[:, 0]
+
+
+def score(nearest: Array, background: Array) -> Array:
+    """Compute the scores, (n, 2), from the distances to the nearest class and to the background."""
+    xp = namespace(nearest)
+    return 0.5 * xp.stack([-nearest, background - nearest], axis=1)
+
+
+def unit(features: Array) -> Array:
+    """Compute features / their length; rows of 0 stay 0."""
+    xp = namespace(features)
+    largest = xp.max(xp.abs(features), axis=1, keepdims=True)  # else squares could overflow
+    directions = features / xp.where(largest > 0, largest, xp.ones_like(largest))
+    length = xp.sqrt(xp.sum(directions * directions, axis=1, keepdims=True))
+    directions /= xp.where(length > 0, length, xp.ones_like(length))
+    return directions
+
+
+def measure(features: Array, codes: np.ndarray, weight: Array, n_classes: int) -> Moments:
+    """Measure the moments of features of length 1, part by part: no copy of them all is made."""
+
+    def of_part(part: slice) -> Moments:
+        directions = unit(float64(features[part, ...]))
+        with one_thread_if_few(directions.shape[0] * directions.shape[1] ** 2):
+            moments = moments_of.measure(directions, codes[part], weight[part], n_classes, "tied")
+        moments_of.check_measured(moments, features)
+        return moments
+
+    parts = chunks(features.shape[0], 8 * features.shape[1], PART_BYTES)
+    return reduce(moments_of.merge, map(of_part, parts))
+
+
+def gaussians(
+    moments: Moments, classes: Array, template: GaussianDensityClassifier
+) -> tuple[GaussianDensityClassifier, GaussianDensityClassifier]:
+    """Derive the classes' Gaussians, of those that have samples, and the background."""
+    present = np.flatnonzero(to_numpy(moments.count) > 0)
+    of_moments = as_like(present, moments.mean)
+    xp = namespace(moments.mean)
+    some = Moments(
+        "tied",
+        xp.take(moments.count, of_moments, axis=0),
+        xp.take(moments.mean, of_moments, axis=0),
+        moments.scatter,
+    )
+    labels = classes[present] if namespace(classes) is np else to_numpy(classes)[present]
+    return _fitted(some, labels, template), _fitted(together(some), labels[:1], template)
+
+
+def together(moments: Moments) -> Moments:
+    """Merge all classes into one: total scatter = within + between."""
+    mean = moments_of.grand_mean(moments)
+    deviation = moments.mean - mean
+    between = (deviation * moments.count[:, None]).T @ deviation
+    count = namespace(mean).sum(moments.count, keepdims=True)
+    return Moments("tied", count, mean[None, :], moments.scatter + between)
+
+
+def shrinkage_of_directions(moments: Moments) -> float:
+    """Compute the shrinkage of Ledoit and Wolf from the moments of vectors of length 1 alone.
+
+    It needs Σ ‖x - μ‖⁴, which is no moment. For vectors of length 1, ‖x - μ‖² = 1 - 2 xᵀμ + ‖μ‖²,
+    so that its sum over a class of n samples and covariance S is n ((1 - ‖μ‖²)² + 4 μᵀSμ). S is
+    that of all classes here, which is exact for one class; parts that are merged then equal the
+    whole, and no second pass over the samples is made.
+
+    References
+    ----------
+    O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
+    Journal of Multivariate Analysis 88 (2004), section 3.
+    """
+    xp, mean, count = namespace(moments.mean), moments.mean, moments.count
+    n = xp.sum(count)
+    covariance = moments.scatter / n
+    lengths = xp.sum(mean * mean, axis=1)
+    fourth = xp.sum(count * ((1 - lengths) ** 2 + 4 * xp.sum((mean @ covariance) * mean, axis=1)))
+    squares = float(xp.sum(covariance * covariance))
+    error = (float(fourth / n) - squares) / float(n)
+    level = float(xp.linalg.trace(covariance)) / mean.shape[1]
+    distance = squares - mean.shape[1] * level**2
+    return float(np.clip(error / distance, 0, 1)) if error < distance else 1.0
+
+
+def leave_one_out(
+    distances: tuple[Array, Array],
+    codes: Array,
+    weight: Array,
+    *,
+    moments: Moments,
+    between: Array,
+    shrinkages: tuple[float, float],
+) -> Array:
+    """Compute the scores that training samples would have, had they not been among them.
+
+    Without a sample of weight w its class's mean moves, and the scatter, of one class or of all,
+    loses w n / (n - w) (x - μ)(x - μ)ᵀ: a change of rank one, so that the distances follow from
+    those that there are (Sherman and Morrison). The shrinkage stays as it is.
+
+    Parameters
+    ----------
+    distances : (array of shape (n, k), array of shape (n,))
+        D_k and D₀ of the samples.
+    codes : array of shape (n,)
+        Their classes.
+    weight : array of shape (n,)
+        Their weights.
+    moments : Moments
+        Of all training samples, these among them.
+    between : array of shape (k, k)
+        D_k of the class means.
+    shrinkages : (float, float)
+        Of the classes' covariance, and of the background's.
+
+    Returns
+    -------
+    array of shape (n, 2)
+        The scores.
+    """
+    xp = namespace(weight)
+    total = xp.sum(moments.count)
+    count = xp.take(moments.count, codes, axis=0)
+    others = count - weight
+    alone = others <= 0  # the only one of its class: no class is left that it could be near to
+    grown = count / xp.where(alone, xp.ones_like(others), others)
+    of_class, background = distances
+    own_distance = pick(of_class, codes)
+    gain = _gain(own_distance, weight * grown / total * (1 - shrinkages[0]))  # (n,)
+    cross = (of_class + own_distance[:, None] - xp.take(between, codes, axis=0)) / 2
+    left = of_class + gain[:, None] * cross**2
+    own_left = xp.where(alone, xp.inf, grown**2 * (own_distance + gain * own_distance**2))
+    is_own = as_like(np.arange(left.shape[1]), codes) == codes[:, None]
+    nearest = xp.min(xp.where(is_own, own_left[:, None], left), axis=1)
+    shrunk = (total - weight) / total
+    of_all = weight / (total - weight) * (1 - shrinkages[1])
+    background = background + _gain(background, of_all) * background**2
+    return score(nearest * shrunk, background / shrunk)
+
+
+def _gain(distance: Array, share: Array) -> Array:
+    """Compute g / (1 - g vᵀΣ⁻¹v), by which the inverse without g vvᵀ exceeds Σ⁻¹ along Σ⁻¹v."""
+    return share / (1 - share * distance)
+
+
+def _fitted(
+    moments: Moments, labels: np.ndarray, template: GaussianDensityClassifier
+) -> GaussianDensityClassifier:
+    """Return a classifier fitted to moments, with its shrinkage as a number."""
+    auto = template.shrinkage == "auto"
+    shrinkage = shrinkage_of_directions(moments) if auto else template.shrinkage
+    density: Any = clone(template).set_params(shrinkage=shrinkage, background=0.0, priors=None)
+    density.classes_, density.n_features_in_ = labels, moments.mean.shape[1]
+    density._moments = (moments,)
+    return density

@@ -1,0 +1,570 @@
+"""OpenSetClassifier: the formula, its calibration, and what it promises."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from mpmath import mp, mpf
+from scipy.special import expit, log_softmax, logit
+from sklearn.base import clone
+from sklearn.covariance import LedoitWolf
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+
+from sklearn_densconf import GaussianDensityClassifier, OpenSetClassifier, SoftmaxClassifier
+from sklearn_densconf.openset._discount import log_known, most_likely, tail, within_budget
+from sklearn_densconf.openset._familiarity import gaussians, measure, unit
+
+D, K = 6, 3
+
+
+def pictures(n, seed, k=K):
+    """Return features and logits of a network that is right about 9 in 10, and the labels."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, k, n)
+    u = rng.normal(size=(n, D)) + 3 * np.eye(k, D)[y] + 1
+    return np.hstack([u, 2 * u[:, :k]]), y
+
+
+@pytest.fixture(scope="module")
+def data():
+    return (*pictures(400, 0), *pictures(300, 1))
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    X, y, X_val, y_val = data
+    return OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val)
+
+
+def naive_scores(X, y, Z, shrinkages=None):
+    """Return the two scores by inverse matrices, and the shrinkages that are taken."""
+    u, v = (x[:, :D] / np.linalg.norm(x[:, :D], axis=1)[:, None] for x in (X, Z))
+    means = np.stack([u[y == k].mean(axis=0) for k in np.unique(y)])
+    within = np.cov((u - means[np.searchsorted(np.unique(y), y)]).T, bias=True)
+    total = np.cov(u.T, bias=True)
+
+    def distance(center, covariance, a):
+        ridge = a * np.trace(covariance) / D * np.eye(D) + 1e-9 * np.diag(total).max() * np.eye(D)
+        return np.einsum(
+            "nj,jk,nk->n", v - center, np.linalg.inv((1 - a) * covariance + ridge), v - center
+        )
+
+    nearest = np.min([distance(mean, within, shrinkages[0]) for mean in means], axis=0)
+    return np.c_[-nearest, distance(u.mean(axis=0), total, shrinkages[1]) - nearest] / 2
+
+
+def shrinkages_of(model):
+    return model.density_.shrinkage, model.background_.shrinkage
+
+
+def test_the_formula(model, data):
+    X, y, X_val, _ = data
+    scores = naive_scores(X, y, X_val, shrinkages_of(model))
+    factors = expit((scores - model.location_) / model.scale_)
+    known = factors.prod(axis=1)
+    softmax = np.exp(log_softmax(X_val[:, D:] / model.temperature_, axis=1))
+    proba = known[:, None] * softmax + (1 - known[:, None]) / K
+    np.testing.assert_allclose(model.known_proba(X_val), known, rtol=1e-8)
+    np.testing.assert_allclose(model.predict_proba(X_val), proba, rtol=1e-8)
+    np.testing.assert_allclose(model.predict_log_proba(X_val), np.log(proba), rtol=1e-8)
+    np.testing.assert_allclose(model.score_samples(X_val), logit(known), rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(model.predict(X_val), X_val[:, D:].argmax(axis=1))
+    confidence = proba[np.arange(300), X_val[:, D:].argmax(axis=1)]
+    np.testing.assert_allclose(model.confidence(X_val), confidence, rtol=1e-8)
+    np.testing.assert_allclose(model.confidence(X_val, log_odds=True), logit(confidence), rtol=1e-6)
+
+
+def test_rows_sum_to_1_and_the_label_is_the_most_probable(model, data):
+    X_val = data[2]
+    strange = np.hstack([-5 * X_val[:, :D], 100 * X_val[:, D:]])
+    for Z in (X_val, strange, 1e300 * X_val, 0 * X_val):
+        proba = model.predict_proba(Z)
+        np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-12)
+        np.testing.assert_array_equal(proba.argmax(axis=1), model.predict(Z))
+
+
+def test_what_is_unlike_anything_known_gets_the_priors(data):
+    X, y, X_val, y_val = data
+    strange = np.hstack([-X_val[:, :D], 1e3 * X_val[:, D:]])
+    for priors, expected in (
+        ("uniform", [1 / 3] * 3),
+        ([0.2, 0.3, 0.5], [0.2, 0.3, 0.5]),
+        (None, np.bincount(y) / 400),
+    ):
+        model = OpenSetClassifier(priors=priors).fit(X, y, X_val=X_val, y_val=y_val)
+        nowhere = model.score_samples(strange) < -15
+        assert nowhere.sum() > 20
+        proba = model.predict_proba(strange[nowhere])
+        np.testing.assert_allclose(proba, np.tile(expected, (len(proba), 1)), rtol=1e-5)
+        np.testing.assert_array_equal(model.predict(strange), strange[:, D:].argmax(axis=1))
+        assert model.known_proba(X_val).mean() > 0.9
+
+
+def test_confidence_stays_below_1_far_along_a_ray(model, data):
+    X_val = data[2]
+    scaled = [model.known_proba(np.hstack([s * X_val[:, :D], X_val[:, D:]])) for s in (1, 16, 1e9)]
+    np.testing.assert_allclose(scaled[1], scaled[0], rtol=1e-9)
+    np.testing.assert_allclose(scaled[2], scaled[0], rtol=1e-9)
+
+
+def test_the_logarithms_keep_their_tails():
+    with mp.workdps(1000):
+        for x1 in (-1e3, -700.0, -40.0, -1.0, 0.0, 20.0, 300.0):
+            for x2 in (-800.0, -20.0, 3.0, 41.0):
+                factors = [1 / (1 + mp.exp(-mpf(x))) for x in (x1, x2)]
+                known, unknown = log_known(np.array([[x1, x2]]))
+                wanted = factors[0] * factors[1]
+                rest = (1 - factors[0]) + factors[0] * (1 - factors[1])
+                np.testing.assert_allclose(known, float(mp.log(wanted)), rtol=1e-13)
+                np.testing.assert_allclose(unknown, float(mp.log(rest)), rtol=1e-13, atol=1e-30)
+
+
+def test_scores_rank_where_probabilities_round(model, data):
+    X, _, X_val, _ = data
+    strange = np.hstack([-X_val[:, :D], X_val[:, D:]])
+    assert len(np.unique(model.score_samples(strange))) == 300
+    sure = model.predict_log_proba(np.hstack([X[:, :D], 30 * X[:, D:]]))
+    assert (sure[model.known_proba(X) < 1] < 0).all()
+
+
+# The Gaussians
+
+
+def test_the_background_is_the_gaussian_of_all_without_a_second_pass(model, data):
+    X, y = data[:2]
+    directions = unit(X[:, :D])
+    one = GaussianDensityClassifier("tied", shrinkage=model.background_.shrinkage)
+    one.fit(directions, np.zeros(400, int))
+    np.testing.assert_allclose(model.background_.covariances_, one.covariances_, rtol=1e-9)
+    np.testing.assert_allclose(model.background_.means_, one.means_, rtol=1e-12)
+    classes = GaussianDensityClassifier("tied", shrinkage=model.density_.shrinkage)
+    classes.fit(directions, y)
+    np.testing.assert_allclose(model.density_.covariances_, classes.covariances_, rtol=1e-9)
+    np.testing.assert_allclose(
+        model.density_.mahalanobis(directions), classes.mahalanobis(directions), rtol=1e-7
+    )
+
+
+def test_the_shrinkage_of_one_class_is_ledoit_and_wolfs(model, data):
+    X, y = data[:2]
+    directions = unit(X[:, :D])
+    np.testing.assert_allclose(
+        model.background_.shrinkage, LedoitWolf().fit(directions).shrinkage_, rtol=1e-9
+    )
+    pooled = directions - np.stack([directions[y == k].mean(axis=0) for k in range(K)])[y]
+    exact = LedoitWolf(assume_centered=True).fit(pooled).shrinkage_
+    assert 0.4 * exact < model.density_.shrinkage < 2.5 * exact
+
+
+def test_a_density_sets_shrinkage_and_smoothing(data):
+    X, y, X_val, y_val = data
+    density = GaussianDensityClassifier("tied", shrinkage=0.25, var_smoothing=0.0)
+    model = OpenSetClassifier(density=density).fit(X, y, X_val=X_val, y_val=y_val)
+    assert shrinkages_of(model) == (0.25, 0.25)
+    scores = naive_scores(X, y, X_val, (0.25, 0.25))
+    known = expit((scores - model.location_) / model.scale_).prod(axis=1)
+    np.testing.assert_allclose(model.known_proba(X_val), known, rtol=1e-6)
+
+
+def test_weights_are_copies(data):
+    X, y, X_val, y_val = data
+    weight = np.random.default_rng(7).integers(0, 3, 400)
+    copies = np.repeat(np.arange(400), weight)
+    weighted = OpenSetClassifier().fit(X, y, weight, X_val, y_val)
+    repeated = OpenSetClassifier().fit(X[copies], y[copies], None, X_val, y_val)
+    np.testing.assert_allclose(
+        weighted.predict_proba(X_val), repeated.predict_proba(X_val), rtol=1e-7
+    )
+
+
+def test_features_at_any_scale_and_zeros(data):
+    X, y, X_val, y_val = data
+    for factor in (1e-200, 1e200):
+        scale = np.r_[np.full(D, factor), np.ones(K)]
+        scaled = OpenSetClassifier().fit(X * scale, y, X_val=X_val * scale, y_val=y_val)
+        plain = OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val)
+        np.testing.assert_allclose(
+            scaled.known_proba(X_val * scale), plain.known_proba(X_val), rtol=1e-6
+        )
+        assert np.isfinite(scaled.score_samples(0 * X_val)).all()
+
+
+# Calibration
+
+
+def test_the_locations_are_those_of_the_largest_penalised_likelihood(model, data):
+    _, _, X_val, y_val = data
+    scores = naive_scores(*data[:2], X_val, shrinkages_of(model))
+    level, width = tail(scores)
+    np.testing.assert_allclose(model.scale_, width, rtol=1e-6)
+    log_proba = log_softmax(X_val[:, D:] / model.temperature_, axis=1)[np.arange(300), y_val]
+
+    def value(t):
+        known = expit((scores - level) / width + t).prod(axis=1)
+        likelihood = np.log(known * np.exp(log_proba) + (1 - known) / 3).sum()
+        return likelihood + np.log(expit(t) * expit(-np.asarray(t))).sum()
+
+    found = (level - model.location_) / width
+    best = value(found)
+    grid = np.linspace(-3, 15, 60)
+    assert best >= max(value((a, b)) for a in grid for b in grid) - 1e-3
+    for step in ([0.05, 0], [-0.05, 0], [0, 0.05], [0, -0.05]):
+        assert value(found + step) < best
+
+
+def test_the_slope_of_the_likelihood_is_right_where_a_picture_is_surely_wrong():
+    rng = np.random.default_rng(0)
+    surplus, log_proba = rng.normal(size=(50, 2)) + 3, -rng.exponential(0.1, 50)
+    log_proba[3] = -1e4
+    found = most_likely(surplus, log_proba, np.full(50, -np.log(10)))
+    assert np.isfinite(found).all()
+
+
+def test_the_temperature_is_that_of_softmax_alone(model, data):
+    X, y, X_val, y_val = data
+    softmax = SoftmaxClassifier(temperature="nll").fit(X[:, D:], y, X_val=X_val[:, D:], y_val=y_val)
+    np.testing.assert_allclose(model.temperature_, softmax.temperature_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("budget", [0.001, 0.003, 0.2, 0.9])
+def test_a_budget_is_the_mean_of_what_is_lost(data, budget):
+    X, y, X_val, _ = data
+    model = OpenSetClassifier(discount=budget).fit(X, y, X_val=X_val)
+    np.testing.assert_allclose(1 - model.known_proba(X_val).mean(), budget, rtol=1e-5)
+    assert model.temperature_ == 1
+
+
+def test_a_larger_budget_discounts_more(data):
+    X, y, X_val, _ = data
+    known = [
+        OpenSetClassifier(discount=d).fit(X, y, X_val=X_val).known_proba(X_val)
+        for d in (0.001, 0.01, 0.1)
+    ]
+    assert (np.diff(known, axis=0) < 0).all()
+
+
+def test_the_tail_of_an_exponential_is_its_mean():
+    scores = -np.random.default_rng(0).exponential([1.0, 7.0], size=(100_000, 2))
+    level, width = tail(scores)
+    np.testing.assert_allclose(width, [1, 7], rtol=0.05)
+    np.testing.assert_allclose(level, np.log(0.1) * np.array([1, 7]), rtol=0.05)
+
+
+def test_the_tail_of_weighted_scores_is_that_of_copies():
+    rng = np.random.default_rng(0)
+    scores, weight = rng.normal(size=(500, 2)), rng.integers(0, 4, 500)
+    for a, b in zip(tail(scores, weight), tail(np.repeat(scores, weight, axis=0)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0.05)
+    level, width = tail(np.ones((20, 2)))
+    assert (level == 1).all()
+    assert (width > 0).all()
+
+
+def test_a_budget_of_one_factor():
+    surplus = np.random.default_rng(0).normal(size=(1000, 1))
+    t = within_budget(surplus, np.ones(1000), 0.01)
+    np.testing.assert_allclose(1 - expit(surplus + t).mean(), 0.01, rtol=1e-6)
+
+
+# Without held-out pictures
+
+
+def without(X, y, i, weight):
+    """Return the scores of sample i under Gaussians that were fitted without it."""
+    left = weight.copy()
+    left[i] = 0
+    density = GaussianDensityClassifier("tied", var_smoothing=0.0)
+    moments = measure(X[:, :D], y, left, K)
+    of_classes, background = gaussians(moments, np.arange(K), density)
+    direction = unit(X[[i], :D])
+    nearest = of_classes.mahalanobis(direction).min()
+    return np.array([-nearest, background.mahalanobis(direction).item() - nearest]) / 2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_trained_pictures_are_scored_as_if_they_had_not_been_there(weighted):
+    from sklearn_densconf.openset._calibration import left_out_scores
+
+    X, y = pictures(60, 5)
+    weight = np.random.default_rng(1).integers(1, 4, 60) * 1.0 if weighted else np.ones(60)
+    density = GaussianDensityClassifier("tied", var_smoothing=0.0)
+    moments = measure(X[:, :D], y, weight, K)
+    both = gaussians(moments, np.arange(K), density)
+    scores, weights = left_out_scores(X[:, :D], y, weight, *both)
+    np.testing.assert_array_equal(weights, weight)
+    expected = [without(X, y, i, weight) for i in range(60)]
+    np.testing.assert_allclose(scores, expected, rtol=1e-8)
+
+
+def test_the_only_sample_of_a_class_is_far_from_it_when_left_out():
+    X, y = pictures(60, 5)
+    y[0] = K
+    model = OpenSetClassifier(logits=4).fit(np.c_[X, X[:, 0]], y)
+    assert np.isfinite(model.location_[1])
+
+
+def test_without_held_out_pictures_the_first_factor_is_left_out(data):
+    X, y, X_val, _ = data
+    model = OpenSetClassifier().fit(X, y)
+    assert model.location_[0] == -np.inf
+    assert model.temperature_ == 1
+    scores = naive_scores(X, y, X_val, shrinkages_of(model))
+    known = expit((scores[:, 1] - model.location_[1]) / model.scale_[1])
+    np.testing.assert_allclose(model.known_proba(X_val), known, rtol=1e-8)
+    np.testing.assert_allclose(model.score_samples(X_val), logit(known), rtol=1e-5)
+    assert 1 - model.known_proba(X_val).mean() < 0.01
+
+
+def test_more_training_pictures_than_calibrate(data, monkeypatch):
+    X, y, X_val, _ = data
+    monkeypatch.setattr("sklearn_densconf.openset._calibration.MOST_TRAINED", 100)
+    model = OpenSetClassifier().fit(X, y)
+    assert 1 - model.known_proba(X_val).mean() < 0.02
+
+
+# Parts, merged
+
+
+def test_parts_equal_the_whole(model, data, monkeypatch):
+    X, y, X_val, y_val = data
+    parts = [slice(0, 50), slice(50, 51), slice(51, 400)]
+    streamed = OpenSetClassifier()
+    for part in parts:
+        streamed.partial_fit(X[part], y[part], np.arange(K))
+    several = [OpenSetClassifier().partial_fit(X[p], y[p], np.arange(K)) for p in parts]
+    merged = several[2].merge(several[0]).merge(several[1])
+    batches = ((X[part], y[part]) for part in parts)
+    batched = OpenSetClassifier().fit_batches(batches, np.arange(K), X_val=X_val, y_val=y_val)
+    monkeypatch.setattr("sklearn_densconf.openset._familiarity.PART_BYTES", 8 * D * 33)
+    in_small_parts = OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val)
+    for other in (streamed.calibrate(X_val, y_val), merged.calibrate(X_val, y_val)):
+        np.testing.assert_allclose(other.known_proba(X), model.known_proba(X), rtol=1e-6)
+    for other in (batched, in_small_parts):
+        np.testing.assert_allclose(other.predict_proba(X), model.predict_proba(X), rtol=1e-6)
+
+
+def test_parts_ask_to_be_calibrated(data):
+    X, y, X_val, y_val = data
+    model = OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val).partial_fit(X, y)
+    with pytest.raises(NotFittedError, match=r"predict needs a discount.*call calibrate\(X_val"):
+        model.predict(X)
+    with pytest.raises(NotFittedError, match="calibrate needs Gaussians, but this OpenSetClassif"):
+        OpenSetClassifier().calibrate(X, y)
+    with pytest.raises(NotFittedError, match="merge needs Gaussians"):
+        OpenSetClassifier().merge(model)
+    with pytest.raises(ValueError, match="batches is empty: give at least one"):
+        OpenSetClassifier().fit_batches([], X_val=X_val, y_val=y_val)
+    few = OpenSetClassifier(logits=2).partial_fit(X[y < 2], y[y < 2], [0, 1])
+    with pytest.raises(ValueError, match="only parts with the same classes and columns can be mer"):
+        model.merge(few)
+
+
+# Labels, logits and other posteriors
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3], ["c", "a", "b"], [-1, 5, 0]])
+def test_classes_name_the_logits(model, data, labels):
+    X, y, X_val, y_val = data
+    labels = np.array(labels)
+    named = OpenSetClassifier(classes=labels).fit(
+        X, labels[y], X_val=X_val, y_val=pd.Series(labels[y_val], index=range(900, 1200))
+    )
+    np.testing.assert_array_equal(named.predict(X_val), labels[X_val[:, D:].argmax(axis=1)])
+    order = np.argsort(labels)
+    np.testing.assert_allclose(
+        named.predict_proba(X_val), model.predict_proba(X_val)[:, order], rtol=1e-9
+    )
+
+
+def test_a_wrong_order_of_the_logits_is_warned_of(data):
+    X, y, _, _ = data
+    with pytest.warns(UserWarning, match="pass classes=, the label of each logit"):
+        OpenSetClassifier().fit(X, np.array(["c", "a", "b"])[y])
+
+
+def test_a_network_may_know_more_classes_than_there_are_pictures_of(data):
+    X, y, X_val, y_val = data
+    few, held_out = y < 2, y_val < 2
+    model = OpenSetClassifier(classes=[0, 1, 2])
+    model.fit(X[few], y[few], X_val=X_val[held_out], y_val=y_val[held_out])
+    assert model.predict_proba(X_val).shape == (300, 3)
+    assert model.density_.classes_.tolist() == [0, 1]
+    known = model.known_proba(X_val)
+    assert known[held_out].mean() > 0.9 > known[~held_out].mean()
+    safe = OpenSetClassifier(classes=[0, 1, 2]).fit(X[few], y[few])
+    assert np.isfinite(safe.score_samples(X_val)).all()
+
+
+def test_a_fitted_posterior_takes_logits_features_or_all(data):
+    X, y, X_val, y_val = data
+    held_out = {"X_val": X_val, "y_val": y_val}
+    for part in (slice(D, None), slice(0, D), slice(None)):
+        posterior = LogisticRegression().fit(X[:, part], y)
+        model = OpenSetClassifier(posterior=posterior).fit(X, y, **held_out)
+        assert model.posterior_ is posterior
+        known = model.known_proba(X_val)[:, None]
+        expected = known * posterior.predict_proba(X_val[:, part]) + (1 - known) / 3
+        np.testing.assert_allclose(model.predict_proba(X_val), expected, rtol=1e-9)
+    parts = OpenSetClassifier(posterior=posterior).partial_fit(X, y, [0, 1, 2])
+    parts.calibrate(X_val, y_val)
+    np.testing.assert_allclose(parts.predict_proba(X_val), model.predict_proba(X_val), rtol=1e-9)
+
+
+def test_the_papers_densities_are_a_posterior(data):
+    X, y, X_val, y_val = data
+    density = GaussianDensityClassifier(background=0.01).fit(X[:, D:], y)
+    model = OpenSetClassifier(posterior=density).fit(X, y, X_val=X_val, y_val=y_val)
+    known = model.known_proba(X_val)[:, None]
+    expected = known * density.predict_proba(X_val[:, D:]) + (1 - known) / 3
+    np.testing.assert_allclose(model.predict_proba(X_val), expected, rtol=1e-9)
+
+
+def test_a_posterior_that_is_not_fitted_is_fitted_to_the_logits(data):
+    X, y, X_val, y_val = data
+    softmax = SoftmaxClassifier(temperature="nll")
+    model = OpenSetClassifier(posterior=softmax).fit(X, y, X_val=X_val, y_val=y_val)
+    assert not hasattr(softmax, "temperature_")
+    plain = OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val)
+    np.testing.assert_allclose(model.predict_proba(X_val), plain.predict_proba(X_val), rtol=1e-6)
+    weighted = OpenSetClassifier(posterior=GaussianDensityClassifier()).fit(X, y, np.ones(400))
+    assert weighted.posterior_.n_features_in_ == K
+    with pytest.raises(NotFittedError):
+        OpenSetClassifier(posterior=softmax).partial_fit(X, y, [0, 1, 2]).calibrate(X, y)
+
+
+def test_a_posterior_of_other_labels_or_columns_is_refused(data):
+    X, y, _, _ = data
+    other = SoftmaxClassifier().fit(X[:, D:], y + 1)
+    with pytest.raises(ValueError, match=r"posterior has the classes.*fit it with the same lab"):
+        OpenSetClassifier(posterior=other).fit(X, y)
+    narrow = LogisticRegression().fit(X[:, :2], y)
+    message = "posterior takes 2 columns, but X has 6 features and 3 logits: fit it to either"
+    with pytest.raises(ValueError, match=message):
+        OpenSetClassifier(posterior=narrow).fit(X, y)
+
+
+# Explanations
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_an_explanation_adds_up(data, held_out):
+    X, y, X_val, y_val = data
+    model = OpenSetClassifier()
+    model.fit(X, y, **({"X_val": X_val, "y_val": y_val} if held_out else {}))
+    strange = np.vstack([X_val[:20], np.hstack([-X_val[:20, :D], X_val[:20, D:]])])
+    parts = model.explain(strange)
+    names = ("nearest", "relative") if held_out else ("relative",)
+    assert parts.names == names
+    assert parts.features.shape == (40, len(names), D)
+    np.testing.assert_allclose(parts.features.sum(axis=2) + parts.offset, parts.factors)
+    np.testing.assert_allclose(parts.factors.sum(axis=1) + parts.both, parts.log_odds)
+    np.testing.assert_allclose(parts.log_odds, model.score_samples(strange), rtol=1e-8)
+    assert (parts.both <= 0).all()
+    nearest = model.density_.mahalanobis(unit(strange[:, :D])).argmin(axis=1)
+    np.testing.assert_array_equal(parts.nearest, nearest)
+    scores = naive_scores(X, y, strange, shrinkages_of(model))
+    if held_out:
+        factors = (scores - model.location_) / model.scale_
+        np.testing.assert_allclose(parts.factors, factors, rtol=1e-7)
+
+
+# As an estimator
+
+
+def test_copies_and_files_say_the_same(model, data, tmp_path):
+    X_val = data[2]
+    joblib.dump(model, tmp_path / "model")
+    for copy in (pickle.loads(pickle.dumps(model)), joblib.load(tmp_path / "model")):
+        np.testing.assert_array_equal(copy.predict_proba(X_val), model.predict_proba(X_val))
+
+
+def test_a_search_over_budgets(data):
+    X, y, _, _ = data
+    softmax = FrozenEstimator(SoftmaxClassifier().fit(X[:, D:], y))
+    search = GridSearchCV(
+        OpenSetClassifier(posterior=softmax), {"discount": [0.001, 0.01]}, cv=3
+    ).fit(X, y)
+    assert set(search.best_params_) == {"discount"}
+    assert clone(search.best_estimator_).discount == search.best_params_["discount"]
+
+
+def test_float32_stays_float32(model, data):
+    X, y, X_val, y_val = (each.astype(np.float32) if each.ndim == 2 else each for each in data)
+    single = OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val)
+    for name in ("predict_proba", "known_proba", "score_samples", "confidence"):
+        result = getattr(single, name)(X_val)
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result, getattr(model, name)(data[2]), rtol=2e-3, atol=1e-5)
+
+
+def test_a_failed_fit_leaves_it_unfitted(data):
+    X, y, X_val, y_val = data
+    model = OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val)
+    with pytest.raises(ValueError, match="got NaN in sample 7"):
+        model.fit(X, y, X_val=np.where(np.arange(300)[:, None] == 7, np.nan, X_val), y_val=y_val)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"discount": 0}, r"discount must be 'likelihood' or a float in \(0, 1\), got 0"),
+        ({"discount": "budget"}, r"discount must be 'likelihood' or a float in \(0, 1\)"),
+        ({"logits": 0}, "logits must be None or a whole number of at least 1, got 0"),
+        ({"logits": 2.5}, "logits must be None or a whole number of at least 1, got 2.5"),
+        ({"logits": 2}, "OpenSetClassifier takes one activation per class.*n_features=2 and n_cl"),
+        ({"logits": 9}, r"X has 9 columns, and the last 9 are logits: none is left.*penultimate"),
+        ({"density": GaussianDensityClassifier()}, "density must be None or a GaussianDensity"),
+        ({"density": LogisticRegression()}, "density must be None or a GaussianDensity"),
+        (
+            {"density": GaussianDensityClassifier("tied", blocks=[3, 3])},
+            r"GaussianDensityClassifier\('tied'\) without blocks",
+        ),
+        ({"density": GaussianDensityClassifier("tied", shrinkage=3)}, "shrinkage must be None"),
+        ({"classes": [0, 1]}, "y has labels that classes lacks"),
+        ({"priors": [0.5, 0.5]}, "Number of priors must match"),
+    ],
+)
+def test_wrong_parameters_are_refused(data, parameters, message):
+    X, y, X_val, y_val = data
+    with pytest.raises(ValueError, match=message):
+        OpenSetClassifier(**parameters).fit(X, y, X_val=X_val, y_val=y_val)
+
+
+def test_wrong_data_are_refused(data):
+    X, y, X_val, _ = data
+    with pytest.raises(ValueError, match="discount='likelihood' needs y_val, got None: pass the"):
+        OpenSetClassifier().fit(X, y, X_val=X_val)
+    with pytest.raises(ValueError, match=r"label\(s\) \[7\] in y do not exist"):
+        OpenSetClassifier().fit(X, y, X_val=X_val, y_val=np.full(300, 7))
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        OpenSetClassifier().partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"classes \[2\] have samples of weight 0 only"):
+        OpenSetClassifier().fit(X, y, sample_weight=(y < 2) * 1.0)
+
+
+def test_tensors_stay_tensors(model, data):
+    torch = pytest.importorskip("torch")
+    X, y, X_val, y_val = data
+    with sklearn.config_context(array_api_dispatch=True):
+        Z = torch.asarray(X_val)
+        tensors = OpenSetClassifier().fit(torch.asarray(X), y, X_val=Z, y_val=torch.asarray(y_val))
+        safe = OpenSetClassifier().fit(torch.asarray(X), torch.asarray(y))
+        for name in ("predict_proba", "known_proba", "score_samples", "predict"):
+            result = getattr(tensors, name)(Z)
+            assert isinstance(result, torch.Tensor)
+            np.testing.assert_allclose(result.numpy(), getattr(model, name)(X_val), rtol=1e-6)
+        plain = OpenSetClassifier().fit(X, y)
+        np.testing.assert_allclose(safe.known_proba(Z).numpy(), plain.known_proba(X_val), rtol=1e-6)
+        np.testing.assert_allclose(
+            tensors.explain(Z).log_odds, model.score_samples(X_val), rtol=1e-6
+        )
+        anywhere = pickle.loads(pickle.dumps(tensors))
+    np.testing.assert_allclose(anywhere.known_proba(X_val), model.known_proba(X_val), rtol=1e-6)
