@@ -17,8 +17,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_densconf import GaussianDensityClassifier, OpenSetClassifier, SoftmaxClassifier
-from sklearn_densconf.openset._discount import log_known, most_likely, tail, within_budget
-from sklearn_densconf.openset._familiarity import gaussians, measure, unit
+from sklearn_densconf.openset._calibration import left_out_scores
+from sklearn_densconf.openset._discount import log_known, most_likely, tail
+from sklearn_densconf.openset._familiarity import (
+    gaussians,
+    measure,
+    shrinkage_of_directions,
+    unit,
+)
 
 D, K = 6, 3
 
@@ -42,30 +48,25 @@ def model(data):
     return OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val)
 
 
-def naive_scores(X, y, Z, shrinkages=None):
-    """Return the two scores by inverse matrices, and the shrinkages that are taken."""
+def naive_scores(X, y, Z, shrinkage):
+    """Return the two scores by inverse matrices."""
     u, v = (x[:, :D] / np.linalg.norm(x[:, :D], axis=1)[:, None] for x in (X, Z))
     means = np.stack([u[y == k].mean(axis=0) for k in np.unique(y)])
-    within = np.cov((u - means[np.searchsorted(np.unique(y), y)]).T, bias=True)
-    total = np.cov(u.T, bias=True)
+    plain = np.cov((u - means[np.searchsorted(np.unique(y), y)]).T, bias=True)
+    smoothing = 1e-9 * u.var(axis=0).max() * np.eye(D)
+    within = (1 - shrinkage) * plain + shrinkage * np.trace(plain) / D * np.eye(D) + smoothing
+    total = np.cov(u.T, bias=True) - plain + within
 
-    def distance(center, covariance, a):
-        ridge = a * np.trace(covariance) / D * np.eye(D) + 1e-9 * np.diag(total).max() * np.eye(D)
-        return np.einsum(
-            "nj,jk,nk->n", v - center, np.linalg.inv((1 - a) * covariance + ridge), v - center
-        )
+    def distance(center, covariance):
+        return np.einsum("nj,jk,nk->n", v - center, np.linalg.inv(covariance), v - center)
 
-    nearest = np.min([distance(mean, within, shrinkages[0]) for mean in means], axis=0)
-    return np.c_[-nearest, distance(u.mean(axis=0), total, shrinkages[1]) - nearest] / 2
-
-
-def shrinkages_of(model):
-    return model.density_.shrinkage, model.background_.shrinkage
+    nearest = np.min([distance(mean, within) for mean in means], axis=0)
+    return np.c_[-nearest, distance(u.mean(axis=0), total) - nearest] / 2
 
 
 def test_the_formula(model, data):
     X, y, X_val, _ = data
-    scores = naive_scores(X, y, X_val, shrinkages_of(model))
+    scores = naive_scores(X, y, X_val, model.density_.shrinkage)
     factors = expit((scores - model.location_) / model.scale_)
     known = factors.prod(axis=1)
     softmax = np.exp(log_softmax(X_val[:, D:] / model.temperature_, axis=1))
@@ -122,7 +123,7 @@ def test_the_logarithms_keep_their_tails():
                 wanted = factors[0] * factors[1]
                 rest = (1 - factors[0]) + factors[0] * (1 - factors[1])
                 np.testing.assert_allclose(known, float(mp.log(wanted)), rtol=1e-13)
-                np.testing.assert_allclose(unknown, float(mp.log(rest)), rtol=1e-13, atol=1e-30)
+                np.testing.assert_allclose(unknown, float(mp.log(rest)), rtol=1e-13, atol=1e-15)
 
 
 def test_scores_rank_where_probabilities_round(model, data):
@@ -136,38 +137,52 @@ def test_scores_rank_where_probabilities_round(model, data):
 # The Gaussians
 
 
-def test_the_background_is_the_gaussian_of_all_without_a_second_pass(model, data):
+def test_the_gaussians_are_those_of_features_of_length_1(model, data):
     X, y = data[:2]
     directions = unit(X[:, :D])
-    one = GaussianDensityClassifier("tied", shrinkage=model.background_.shrinkage)
-    one.fit(directions, np.zeros(400, int))
-    np.testing.assert_allclose(model.background_.covariances_, one.covariances_, rtol=1e-9)
-    np.testing.assert_allclose(model.background_.means_, one.means_, rtol=1e-12)
     classes = GaussianDensityClassifier("tied", shrinkage=model.density_.shrinkage)
     classes.fit(directions, y)
     np.testing.assert_allclose(model.density_.covariances_, classes.covariances_, rtol=1e-9)
     np.testing.assert_allclose(
         model.density_.mahalanobis(directions), classes.mahalanobis(directions), rtol=1e-7
     )
+    np.testing.assert_allclose(model.background_.means_[0], directions.mean(axis=0), rtol=1e-12)
+    centred = classes.means_ - directions.mean(axis=0)
+    between = (centred * classes.class_prior_[:, None]).T @ centred
+    np.testing.assert_allclose(
+        model.background_.covariances_, classes.covariances_ + between, rtol=1e-6
+    )
 
 
-def test_the_shrinkage_of_one_class_is_ledoit_and_wolfs(model, data):
+def test_the_background_of_an_unshrunk_density_is_the_total_covariance(data):
+    X, y = data[:2]
+    density = GaussianDensityClassifier("tied", var_smoothing=0.0)
+    model = OpenSetClassifier(density=density).fit(X, y)
+    total = np.cov(unit(X[:, :D]).T, bias=True)
+    np.testing.assert_allclose(model.background_.covariances_, total, rtol=1e-9)
+
+
+def test_the_shrinkage_is_ledoit_and_wolfs(data):
     X, y = data[:2]
     directions = unit(X[:, :D])
-    np.testing.assert_allclose(
-        model.background_.shrinkage, LedoitWolf().fit(directions).shrinkage_, rtol=1e-9
-    )
+    one = shrinkage_of_directions(measure(X[:, :D], 0 * y, np.ones(400), 1))
+    np.testing.assert_allclose(one, LedoitWolf().fit(directions).shrinkage_, rtol=1e-9)
+    several = shrinkage_of_directions(measure(X[:, :D], y, np.ones(400), K))
     pooled = directions - np.stack([directions[y == k].mean(axis=0) for k in range(K)])[y]
     exact = LedoitWolf(assume_centered=True).fit(pooled).shrinkage_
-    assert 0.4 * exact < model.density_.shrinkage < 2.5 * exact
+    assert 0.4 * exact < several < 2.5 * exact  # the classes' covariances count as equal
+
+
+def test_of_equal_directions_the_shrinkage_is_1():
+    assert shrinkage_of_directions(measure(np.ones((5, 2)), np.zeros(5, int), np.ones(5), 1)) == 1
 
 
 def test_a_density_sets_shrinkage_and_smoothing(data):
     X, y, X_val, y_val = data
     density = GaussianDensityClassifier("tied", shrinkage=0.25, var_smoothing=0.0)
     model = OpenSetClassifier(density=density).fit(X, y, X_val=X_val, y_val=y_val)
-    assert shrinkages_of(model) == (0.25, 0.25)
-    scores = naive_scores(X, y, X_val, (0.25, 0.25))
+    assert model.density_.shrinkage == 0.25
+    scores = naive_scores(X, y, X_val, 0.25)
     known = expit((scores - model.location_) / model.scale_).prod(axis=1)
     np.testing.assert_allclose(model.known_proba(X_val), known, rtol=1e-6)
 
@@ -198,38 +213,59 @@ def test_features_at_any_scale_and_zeros(data):
 # Calibration
 
 
-def test_the_locations_are_those_of_the_largest_penalised_likelihood(model, data):
+def log_posterior(model, data, parameters):
+    """Return likelihood and prior of log T, t and log w by the plain formula."""
     _, _, X_val, y_val = data
-    scores = naive_scores(*data[:2], X_val, shrinkages_of(model))
+    scores = naive_scores(*data[:2], X_val, model.density_.shrinkage)
     level, width = tail(scores)
-    np.testing.assert_allclose(model.scale_, width, rtol=1e-6)
-    log_proba = log_softmax(X_val[:, D:] / model.temperature_, axis=1)[np.arange(300), y_val]
-
-    def value(t):
-        known = expit((scores - level) / width + t).prod(axis=1)
-        likelihood = np.log(known * np.exp(log_proba) + (1 - known) / 3).sum()
-        return likelihood + np.log(expit(t) * expit(-np.asarray(t))).sum()
-
-    found = (level - model.location_) / width
-    best = value(found)
-    grid = np.linspace(-3, 15, 60)
-    assert best >= max(value((a, b)) for a in grid for b in grid) - 1e-3
-    for step in ([0.05, 0], [-0.05, 0], [0, 0.05], [0, -0.05]):
-        assert value(found + step) < best
+    log_temperature, t, log_w = parameters[0], parameters[1:3], parameters[3:]
+    log_proba = log_softmax(X_val[:, D:] / np.exp(log_temperature), axis=1)
+    known = expit((scores - level + t * width) / (np.exp(log_w) * width)).prod(axis=1)
+    proba = known * np.exp(log_proba[np.arange(300), y_val]) + (1 - known) / 3
+    share = expit(logit(0.1) - t)
+    alone = np.log(
+        SoftmaxClassifier(temperature="nll")
+        .fit(X_val[:, D:], y_val, X_val=X_val[:, D:], y_val=y_val)
+        .temperature_
+    )
+    normal = (log_temperature - alone) ** 2 + np.sum((log_w / 0.5) ** 2)
+    return np.log(proba).sum() + np.log(share * (1 - share)).sum() / 2 - normal / 2
 
 
-def test_the_slope_of_the_likelihood_is_right_where_a_picture_is_surely_wrong():
+def test_temperature_locations_and_widths_are_the_most_probable(model, data):
+    level, width = tail(naive_scores(*data[:2], data[2], model.density_.shrinkage))
+    found = np.r_[
+        np.log(model.temperature_),
+        (level - model.location_) / width,
+        np.log(model.scale_ / width),
+    ]
+    best = log_posterior(model, data, found)
+    for a in np.linspace(-2, 12, 25):
+        for b in np.linspace(-2, 12, 25):
+            assert log_posterior(model, data, np.r_[found[0], a, b, found[3:]]) <= best
+    for step in 0.05 * np.vstack([np.eye(5), -np.eye(5)]):
+        assert log_posterior(model, data, found + step) < best
+
+
+def test_a_picture_that_is_surely_wrong_is_survived():
     rng = np.random.default_rng(0)
     surplus, log_proba = rng.normal(size=(50, 2)) + 3, -rng.exponential(0.1, 50)
     log_proba[3] = -1e4
-    found = most_likely(surplus, log_proba, np.full(50, -np.log(10)))
-    assert np.isfinite(found).all()
+    temperature, t, width = most_likely(
+        surplus, lambda _: (log_proba, 0.0), np.full(50, -np.log(10)), 0.0
+    )
+    assert np.isfinite([temperature, *t, *width]).all()
+    assert temperature == 1
 
 
-def test_the_temperature_is_that_of_softmax_alone(model, data):
-    X, y, X_val, y_val = data
-    softmax = SoftmaxClassifier(temperature="nll").fit(X[:, D:], y, X_val=X_val[:, D:], y_val=y_val)
-    np.testing.assert_allclose(model.temperature_, softmax.temperature_, rtol=1e-9)
+def test_the_more_pictures_are_held_out_the_less_the_prior_weighs():
+    rng = np.random.default_rng(0)
+    locations = []
+    for n in (100, 10_000):
+        surplus = 2.3 - rng.exponential(size=(n, 2))
+        right = (np.full(n, -1e-3), 0.0)  # the network is always right
+        locations.append(most_likely(surplus, lambda _, q=right: q, np.full(n, -3.0), 0.0)[1])
+    assert (locations[1] > locations[0] + 2).all()
 
 
 @pytest.mark.parametrize("budget", [0.001, 0.003, 0.2, 0.9])
@@ -266,59 +302,63 @@ def test_the_tail_of_weighted_scores_is_that_of_copies():
     assert (width > 0).all()
 
 
-def test_a_budget_of_one_factor():
-    surplus = np.random.default_rng(0).normal(size=(1000, 1))
-    t = within_budget(surplus, np.ones(1000), 0.01)
-    np.testing.assert_allclose(1 - expit(surplus + t).mean(), 0.01, rtol=1e-6)
-
-
 # Without held-out pictures
 
 
-def without(X, y, i, weight):
+def without(X, y, i, weight, shrinkage):
     """Return the scores of sample i under Gaussians that were fitted without it."""
-    left = weight.copy()
-    left[i] = 0
-    density = GaussianDensityClassifier("tied", var_smoothing=0.0)
-    moments = measure(X[:, :D], y, left, K)
-    of_classes, background = gaussians(moments, np.arange(K), density)
-    direction = unit(X[[i], :D])
-    nearest = of_classes.mahalanobis(direction).min()
-    return np.array([-nearest, background.mahalanobis(direction).item() - nearest]) / 2
+    rest, total = weight.copy(), weight.sum()
+    rest[i] = 0
+    u = unit(X[:, :D])
+    means = np.stack([np.average(u[y == k], axis=0, weights=rest[y == k]) for k in range(K)])
+    pooled, of_all = u - means[y], u - np.average(u, axis=0, weights=rest)
+    within, total_cov = ((v.T * rest) @ v / rest.sum() for v in (pooled, of_all))
+    centred = (
+        u - np.stack([np.average(u[y == k], axis=0, weights=weight[y == k]) for k in (0, 1, 2)])[y]
+    )
+    ridge = shrinkage * np.sum(weight * (centred**2).T) / total / D * np.eye(D)
+    ridge *= total / rest.sum()  # as it was, in units of a scatter that has lost the sample
+    shrunk = (1 - shrinkage) * within + ridge
+    broad = shrunk + total_cov - within
+    nearest = np.min([(u[i] - m) @ np.linalg.solve(shrunk, u[i] - m) for m in means])
+    return np.array([-nearest, of_all[i] @ np.linalg.solve(broad, of_all[i]) - nearest]) / 2
 
 
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_trained_pictures_are_scored_as_if_they_had_not_been_there(weighted):
-    from sklearn_densconf.openset._calibration import left_out_scores
-
+def test_trained_pictures_are_scored_as_if_they_had_not_been_there(weighted, shrinkage):
     X, y = pictures(60, 5)
     weight = np.random.default_rng(1).integers(1, 4, 60) * 1.0 if weighted else np.ones(60)
-    density = GaussianDensityClassifier("tied", var_smoothing=0.0)
+    density = GaussianDensityClassifier("tied", var_smoothing=0.0, shrinkage=shrinkage)
     moments = measure(X[:, :D], y, weight, K)
     both = gaussians(moments, np.arange(K), density)
     scores, weights = left_out_scores(X[:, :D], y, weight, *both)
     np.testing.assert_array_equal(weights, weight)
-    expected = [without(X, y, i, weight) for i in range(60)]
+    expected = [without(X, y, i, weight, shrinkage) for i in range(60)]
     np.testing.assert_allclose(scores, expected, rtol=1e-8)
 
 
 def test_the_only_sample_of_a_class_is_far_from_it_when_left_out():
     X, y = pictures(60, 5)
     y[0] = K
-    model = OpenSetClassifier(logits=4).fit(np.c_[X, X[:, 0]], y)
-    assert np.isfinite(model.location_[1])
+    density = GaussianDensityClassifier("tied", shrinkage="auto")
+    both = gaussians(measure(X[:, :D], y, np.ones(60), K + 1), np.arange(K + 1), density)
+    scores, _ = left_out_scores(X[:, :D], y, np.ones(60), *both)
+    assert np.isfinite(scores).all()
+    assert scores[0, 0] < -0.4 * np.sort(both[0].mahalanobis(unit(X[[0], :D])))[0, 1]
 
 
-def test_without_held_out_pictures_the_first_factor_is_left_out(data):
+def test_without_held_out_pictures_training_ones_cost_a_third(data):
     X, y, X_val, _ = data
-    model = OpenSetClassifier().fit(X, y)
-    assert model.location_[0] == -np.inf
+    model = OpenSetClassifier(discount=0.03).fit(X, y)
     assert model.temperature_ == 1
-    scores = naive_scores(X, y, X_val, shrinkages_of(model))
-    known = expit((scores[:, 1] - model.location_[1]) / model.scale_[1])
-    np.testing.assert_allclose(model.known_proba(X_val), known, rtol=1e-8)
-    np.testing.assert_allclose(model.score_samples(X_val), logit(known), rtol=1e-5)
-    assert 1 - model.known_proba(X_val).mean() < 0.01
+    density, background = model.density_, model.background_
+    scores, _ = left_out_scores(X[:, :D], y, np.ones(400), density, background)
+    known = expit((scores - model.location_) / model.scale_).prod(axis=1)
+    np.testing.assert_allclose(1 - known.mean(), 0.01, rtol=1e-6)
+    assert 0.003 < 1 - model.known_proba(X_val).mean() < 0.03
+    default = OpenSetClassifier().fit(X, y)
+    assert 1 - default.known_proba(X_val).mean() < 0.01
 
 
 def test_more_training_pictures_than_calibrate(data, monkeypatch):
@@ -430,8 +470,10 @@ def test_a_posterior_that_is_not_fitted_is_fitted_to_the_logits(data):
     softmax = SoftmaxClassifier(temperature="nll")
     model = OpenSetClassifier(posterior=softmax).fit(X, y, X_val=X_val, y_val=y_val)
     assert not hasattr(softmax, "temperature_")
-    plain = OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val)
-    np.testing.assert_allclose(model.predict_proba(X_val), plain.predict_proba(X_val), rtol=1e-6)
+    assert model.posterior_.temperature_ != 1
+    known = model.known_proba(X_val)[:, None]
+    expected = known * model.posterior_.predict_proba(X_val[:, D:]) + (1 - known) / 3
+    np.testing.assert_allclose(model.predict_proba(X_val), expected, rtol=1e-9)
     weighted = OpenSetClassifier(posterior=GaussianDensityClassifier()).fit(X, y, np.ones(400))
     assert weighted.posterior_.n_features_in_ == K
     with pytest.raises(NotFittedError):
@@ -452,26 +494,21 @@ def test_a_posterior_of_other_labels_or_columns_is_refused(data):
 # Explanations
 
 
-@pytest.mark.parametrize("held_out", [True, False])
-def test_an_explanation_adds_up(data, held_out):
-    X, y, X_val, y_val = data
-    model = OpenSetClassifier()
-    model.fit(X, y, **({"X_val": X_val, "y_val": y_val} if held_out else {}))
+def test_an_explanation_adds_up(model, data):
+    X, y, X_val, _ = data
     strange = np.vstack([X_val[:20], np.hstack([-X_val[:20, :D], X_val[:20, D:]])])
     parts = model.explain(strange)
-    names = ("nearest", "relative") if held_out else ("relative",)
-    assert parts.names == names
-    assert parts.features.shape == (40, len(names), D)
+    assert parts.names == ("nearest", "relative")
+    assert parts.features.shape == (40, 2, D)
     np.testing.assert_allclose(parts.features.sum(axis=2) + parts.offset, parts.factors)
     np.testing.assert_allclose(parts.factors.sum(axis=1) + parts.both, parts.log_odds)
     np.testing.assert_allclose(parts.log_odds, model.score_samples(strange), rtol=1e-8)
     assert (parts.both <= 0).all()
     nearest = model.density_.mahalanobis(unit(strange[:, :D])).argmin(axis=1)
     np.testing.assert_array_equal(parts.nearest, nearest)
-    scores = naive_scores(X, y, strange, shrinkages_of(model))
-    if held_out:
-        factors = (scores - model.location_) / model.scale_
-        np.testing.assert_allclose(parts.factors, factors, rtol=1e-7)
+    scores = naive_scores(X, y, strange, model.density_.shrinkage)
+    factors = (scores - model.location_) / model.scale_
+    np.testing.assert_allclose(parts.factors, factors, rtol=1e-7)
 
 
 # As an estimator

@@ -1,11 +1,12 @@
 """Logits of a network: which label each belongs to, and their temperature."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment, minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 
 from sklearn_densconf._array import Array, as_like, namespace, to_numpy
 from sklearn_densconf._validation import check_one_feature_per_class, unique_labels
@@ -154,3 +155,19 @@ def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
 
     found = minimize_scalar(loss, bounds=(-REACH, REACH), method="bounded")
     return float(scale * np.exp(found.x))
+
+
+def softmax_of_labels(
+    logits: np.ndarray, codes: np.ndarray
+) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
+    """Return the function of log T that computes log softmax(z / T)_y, (n,), and its derivative."""
+    of_label = logits[np.arange(len(codes)), codes]
+
+    def at(log_temperature: float) -> tuple[np.ndarray, np.ndarray]:
+        tempered = logits * np.exp(-log_temperature)
+        normaliser = logsumexp(tempered, axis=1)
+        log_proba = of_label * np.exp(-log_temperature) - normaliser
+        expected = np.sum(np.exp(tempered - normaliser[:, None]) * tempered, axis=1)
+        return log_proba, expected - of_label * np.exp(-log_temperature)
+
+    return at

@@ -1,10 +1,10 @@
 """The discount: from scores of familiarity to the probability that a picture is known.
 
-The lower tail of a score on known pictures falls about exponentially: beyond a level m that one
-in ten falls short of, by β on average, P(s < m - t β) ≈ 0.1 exp(-t). Where unknown pictures are
-spread evenly over such scores, the log-odds of "known" therefore are a straight line in s, of slope
-1 / β: ρ(s) = σ((s - a) / β), with the location a where the two are as likely. So the width of the
-discount is measured, and only the locations are to be chosen: as t in a = m - t β.
+The lower tail of a score on known pictures falls about exponentially: of those below a level m,
+which one in ten is, P(s < m - t β) ≈ exp(-t), with β their mean distance from it. Where unknown
+pictures are spread evenly over such scores, the log-odds of "known" are a straight line in s, of
+slope 1 / β: ρ(s) = σ((s - a) / β), with the location a where both are as likely. So the width of a
+discount is measured, and its location is chosen in such widths: a = m - t β.
 """
 
 from collections.abc import Callable
@@ -12,34 +12,40 @@ from itertools import product
 
 import numpy as np
 from scipy.optimize import brentq, minimize
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from sklearn_densconf._array import Array, namespace
 
 SHARE = 0.1  # of known pictures, that make up the tail
 FEWEST = 10  # pictures in it, or half of all
-STARTS = (2.0, 5.0, 10.0)  # widths below the level
-FARTHEST = 700.0  # widths: exp of it is a float64
+SPREAD = 0.5  # standard deviation of log w about log β, a priori
+STARTS = (0.0, 2.0, 5.0, 10.0)  # widths below the level
+FARTHEST = 700.0  # widths, or nats: exp of it is a float64
+
+# From log T to log q of the labels, (n,), and its derivative.
+LogProba = Callable[[float], tuple[np.ndarray, np.ndarray | float]]
 
 
 def log_known(log_odds: Array) -> tuple[Array, Array]:
     """Compute log ρ and log(1 - ρ), (n,), with ρ the product of the factors σ(x_i).
 
-    Neither is a difference of near numbers: where ρ is large, 1 - ρ₁ρ₂ = (1 - ρ₁) + ρ₁ (1 - ρ₂).
+    Neither is a difference of near numbers: 1 - ρ₁ρ₂ = (1 - ρ₁) + ρ₁ (1 - ρ₂).
 
     Parameters
     ----------
     log_odds : array of shape (n, 2)
         x.
+
+    Returns
+    -------
+    known, unknown : array of shape (n,)
+        The logarithms.
     """
     xp = namespace(log_odds)
     zero = xp.zeros_like(log_odds)
     known, unknown = -xp.logaddexp(zero, -log_odds), -xp.logaddexp(zero, log_odds)
-    both = known[:, 0] + known[:, 1]
     either = xp.logaddexp(unknown[:, 0], known[:, 0] + unknown[:, 1])
-    is_small = both < -1  # then 1 - ρ is near 1, and a sum of two logarithms rounds to it
-    rest = xp.log1p(-xp.exp(xp.where(is_small, both, -xp.ones_like(both))))
-    return both, xp.where(is_small, rest, either)
+    return known[:, 0] + known[:, 1], either
 
 
 def tail(scores: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -70,14 +76,14 @@ def tail(scores: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarr
     return level, np.maximum(width, 1e-6 * (1 + np.abs(level)))  # equal scores have no width
 
 
-def within_budget(log_odds: np.ndarray, weight: np.ndarray, budget: float) -> float:
-    """Compute the t of all factors at which the mean of 1 - ρ on known pictures is the budget.
+def within_budget(log_odds: np.ndarray, weight: np.ndarray | None, budget: float) -> float:
+    """Compute the t of both factors at which the mean of 1 - ρ on known pictures is the budget.
 
     Parameters
     ----------
-    log_odds : ndarray of shape (n, m)
-        (s - level) / width of m factors, 1 or 2, on known pictures.
-    weight : ndarray of shape (n,)
+    log_odds : ndarray of shape (n, 2)
+        (s - m) / β on known pictures.
+    weight : ndarray of shape (n,), or None
         Their weights.
     budget : float
         δ in (0, 1).
@@ -87,52 +93,87 @@ def within_budget(log_odds: np.ndarray, weight: np.ndarray, budget: float) -> fl
     float
         t, in widths below the level.
     """
-    if log_odds.shape[1] == 1:  # the other factor is 1
-        log_odds = np.column_stack([log_odds, np.full(len(log_odds), np.inf)])
 
     def excess(t: float) -> float:
         return np.average(np.exp(log_known(log_odds + t)[1]), weights=weight) - budget
 
-    return float(brentq(excess, -FARTHEST, FARTHEST + np.abs(log_odds[:, 0]).max(), xtol=1e-9))
+    farthest = FARTHEST + np.abs(log_odds).max()
+    return float(brentq(excess, -farthest, farthest, xtol=1e-9))
 
 
-def most_likely(log_odds: np.ndarray, log_proba: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
-    """Compute the locations by the likelihood of held-out pictures.
+def most_likely(
+    log_odds: np.ndarray, log_proba: LogProba, log_prior: np.ndarray, log_temperature: float
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Compute temperature, locations and widths by the likelihood of held-out labels.
 
-    Maximises Σ log(ρ q + (1 - ρ) π) + log prior of t, with the prior that each share of known
-    pictures beyond a location, P(s < a) = σ(-t), is as plausible as any other: a logistic
-    distribution of t. It pulls each location towards the known pictures, by 1 nat for each width;
-    the likelihood holds it off those that the network is right about. The more pictures are held
-    out, the less the prior weighs.
+    Maximises Σ log(ρ q + (1 - ρ) π) plus the logarithm of a prior:
+
+    - on each location, Jeffreys' prior of the share P(s < a) of known pictures beyond it: each
+      width farther out costs half a nat. It pulls the discount towards the known pictures, whose
+      labels hold it off: the more pictures are held out, the less it weighs;
+    - on each log w, a normal distribution about log β with standard deviation `SPREAD`: where
+      distorted pictures are held out as well, their tail is no longer that of the known ones;
+    - on log T, a normal distribution about the temperature of softmax alone with standard
+      deviation 1, since without an error on held-out pictures the likelihood knows no smallest T.
 
     Parameters
     ----------
     log_odds : ndarray of shape (n, 2)
-        (s - level) / width.
-    log_proba : ndarray of shape (n,)
-        log q, the network's log-probability of each picture's label.
+        (s - m) / β.
+    log_proba : callable
+        From log T to log q, the network's log-probability of each picture's label, (n,), and its
+        derivative.
     log_prior : ndarray of shape (n,)
         log π of that label.
+    log_temperature : float
+        That of softmax alone.
 
     Returns
     -------
-    ndarray of shape (2,)
-        t, in widths below the level.
+    temperature : float
+        T.
+    t, width : ndarray of shape (2,)
+        In units of β: locations below the level, and w.
     """
 
-    def loss(t: np.ndarray) -> tuple[float, np.ndarray]:
-        x = log_odds + t
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        """Compute minus the log-posterior of log T, t and log w, and its derivatives."""
+        t, log_width = parameters[1:3], parameters[3:]
+        log_q, slope_of_q = log_proba(parameters[0])
+        x = (log_odds + t) / np.exp(log_width)
         known, unknown = log_known(x)
-        log_p = np.logaddexp(known + log_proba, unknown + log_prior)
-        lost = np.minimum(known + log_prior - log_p, FARTHEST)  # of a picture that is surely wrong
-        gain = np.exp(known + log_proba - log_p) - np.exp(lost)
-        value = log_p.sum() - np.sum(t + 2 * np.logaddexp(0, -t))
-        slope = gain @ expit(-x) + 1 - 2 * expit(t)
-        return -value / len(x), -slope / len(x)
+        log_p = np.logaddexp(known + log_q, unknown + log_prior)
+        of_network = np.exp(known + log_q - log_p)
+        gain = of_network - np.exp(np.minimum(known + log_prior - log_p, FARTHEST))
+        slope = gain[:, None] * expit(-x)  # of log p in x, (n, 2)
+        value, of_prior = _log_prior(parameters, log_temperature)
+        derivatives = [
+            [np.sum(of_network * slope_of_q)],
+            slope.sum(axis=0) / np.exp(log_width),
+            -np.sum(slope * x, axis=0),
+        ]
+        return -(log_p.sum() + value) / len(x), -(np.concatenate(derivatives) + of_prior) / len(x)
 
-    return _best(loss)
+    found = _smallest(loss, np.array([log_temperature, 0.0, 0.0, 0.0, 0.0]))
+    return float(np.exp(found[0])), found[1:3], np.exp(found[3:])
 
 
-def _best(loss: Callable[[np.ndarray], tuple[float, np.ndarray]]) -> np.ndarray:
-    found = [minimize(loss, start, jac=True) for start in product(STARTS, repeat=2)]
-    return min(found, key=lambda result: result.fun).x
+def _log_prior(parameters: np.ndarray, log_temperature: float) -> tuple[float, np.ndarray]:
+    """Compute the log-prior of log T, t and log w, up to a constant, and its derivatives."""
+    shift, log_width = parameters[0] - log_temperature, parameters[3:] / SPREAD
+    log_odds = parameters[1:3] - logit(SHARE)  # of not being beyond the location
+    value = -np.sum(np.logaddexp(0, log_odds) + np.logaddexp(0, -log_odds)) / 2
+    value -= (shift**2 + np.sum(log_width**2)) / 2
+    return value, np.concatenate([[-shift], -np.tanh(log_odds / 2) / 2, -log_width / SPREAD])
+
+
+def _smallest(
+    loss: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray
+) -> np.ndarray:
+    """Find the smallest loss, from the best of some starts of the locations."""
+
+    def placed(t: tuple[float, ...]) -> np.ndarray:
+        return np.concatenate([start[:1], t, start[3:]])
+
+    best = min(product(STARTS, repeat=2), key=lambda t: loss(placed(t))[0])
+    return minimize(loss, placed(best), jac=True).x

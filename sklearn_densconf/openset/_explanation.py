@@ -36,17 +36,14 @@ def explain(
     nearest = density.mahalanobis(directions).argmin(axis=1)
     from_class = -0.5 * _parts(directions - density.means_[nearest], density.covariances_)
     from_all = 0.5 * _parts(directions - background.means_, background.covariances_)
-    scores = np.stack([from_class, from_class + from_all], axis=1)  # (n, 2, d)
-    used = np.isfinite(location)
-    features = scores[:, used] / scale[used, None]
-    offset = -location[used] / scale[used]
+    features = np.stack([from_class, from_class + from_all], axis=1) / scale[:, None]  # (n, 2, d)
+    offset = -location / scale
     factors = features.sum(axis=2) + offset
-    both = np.zeros(len(factors))
-    if used.all():  # log of ρ₁ρ₂ / (1 - ρ₁ρ₂) = e^(x₁ + x₂) / (1 + e^x₁ + e^x₂)
-        both = -logsumexp(np.column_stack([both, factors]), axis=1)
+    # the log of ρ₁ρ₂ / (1 - ρ₁ρ₂) = e^(x₁ + x₂) / (1 + e^x₁ + e^x₂)
+    both = -logsumexp(np.column_stack([np.zeros(len(factors)), factors]), axis=1)
     return Bunch(
         log_odds=factors.sum(axis=1) + both,
-        names=tuple(name for name, is_used in zip(NAMES, used, strict=True) if is_used),
+        names=NAMES,
         factors=factors,
         both=both,
         features=features,

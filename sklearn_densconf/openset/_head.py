@@ -23,7 +23,7 @@ class OpenSetHead:
     familiarity : Familiarity
         What scores the features.
     location, scale : array of shape (2,)
-        a and w: the factors are σ((s - a) / w); an a of -inf leaves a factor out.
+        a and w: the factors are σ((s - a) / w).
     log_prior : array of shape (k,)
         log π.
     n_multiplications : float

@@ -28,16 +28,18 @@ from sklearn_densconf.density._logits import (
     fit_temperature,
     in_order,
     order_of_logits,
+    softmax_of_labels,
     warn_of_order,
 )
 from sklearn_densconf.density._moments import Moments
 from sklearn_densconf.density._posterior import PosteriorMixin
 from sklearn_densconf.openset._calibration import (
+    OF_TRAINED,
     by_budget,
     by_likelihood,
     left_out_scores,
-    on_trained,
 )
+from sklearn_densconf.openset._discount import LogProba
 from sklearn_densconf.openset._explanation import explain
 from sklearn_densconf.openset._familiarity import Familiarity, gaussians, measure, unit
 from sklearn_densconf.openset._head import OpenSetHead
@@ -63,11 +65,10 @@ class OpenSetClassifier(PosteriorMixin):
     one covariance of all classes with Ledoit and Wolf's shrinkage, and that relative to a
     background, one Gaussian of all classes together. The label is always the network's.
 
-    Each w is the mean width of the lower tail of s on pictures that the network was not trained on
-    (``X_val``), and a and T are chosen by ``discount``. Without such pictures the rule is a safe
-    one: T is 1, the first factor is left out, and a keeps the mean of 1 - ρ on the training
-    pictures, each scored as if it had not been among them, at a sixth of the budget. It follows
-    distortions less and is not calibrated: hold out some hundreds of pictures.
+    T, a and w are chosen on pictures that the network was not trained on, ``X_val``. Without such
+    pictures T is 1, and the training pictures, each scored as if it had not been among them, cost
+    a third of a budget: what is familiar from training costs less than what is new. That follows
+    distortions, but is not calibrated: hold out some hundreds of pictures.
 
     Parameters
     ----------
@@ -79,17 +80,17 @@ class OpenSetClassifier(PosteriorMixin):
         Shrinkage and smoothing of the two Gaussians, of ``covariance_type="tied"``. None takes
         ``GaussianDensityClassifier("tied", shrinkage="auto")``.
     discount : "likelihood" or float, default="likelihood"
-        "likelihood" takes the T and the a of the largest likelihood of the held-out labels, with a
+        "likelihood" takes the T, a and w of the largest likelihood of the held-out labels, with a
         prior that draws each a towards the known pictures. A float in (0, 1) is a budget δ: the
-        discount that costs this much mean confidence on held-out pictures, as the mean of 1 - ρ.
+        discount that costs this much mean confidence on held-out pictures, as the mean of 1 - ρ;
+        T is 1 then, and w the mean width of the lower tail of s.
     logits : int, default=None
         How many of the last columns of X are logits; None stands for the number of classes.
     classes : array-like of shape (n_logits,), default=None
         The label of each logit, in the order of the logits. None: they are in the order of the
         sorted labels of y.
     priors : "uniform", None or array of shape (n_classes,), default="uniform"
-        The priors π, in the order of the sorted labels; None takes the (weighted) class
-        frequencies.
+        Priors π, in the order of the sorted labels; None takes the (weighted) class frequencies.
 
     Attributes
     ----------
@@ -100,7 +101,7 @@ class OpenSetClassifier(PosteriorMixin):
     background_ : GaussianDensityClassifier
         The one Gaussian of all classes together.
     location_, scale_ : ndarray of shape (2,)
-        a and w of the two factors, nearest and relative, in nats. An a of -inf: left out.
+        a and w of the two factors, nearest and relative, in nats.
     temperature_ : float
         T.
     posterior_ : classifier or None
@@ -251,13 +252,13 @@ class OpenSetClassifier(PosteriorMixin):
         codes = self._codes_of_held_out(X_val, y_val)
         self._derive(X_val)
         self._check_posterior()
-        self.temperature_ = self._fit_temperature(X_val, codes)
-        scores = self._scores(X_val)
+        scores, self.temperature_ = self._scores(X_val), 1.0
         if codes is None:
-            found = by_budget(scores, float(self.discount))
-        else:
-            found = by_likelihood(scores, *self._log_of_labels(X_val, codes))
-        self.location_, self.scale_ = found
+            self.location_, self.scale_ = by_budget(scores, float(self.discount))
+            return self
+        log_proba, start = self._log_proba(X_val, codes)
+        found = by_likelihood(scores, log_proba, self._log_prior()[codes], start)
+        self.temperature_, self.location_, self.scale_ = found
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -376,7 +377,7 @@ class OpenSetClassifier(PosteriorMixin):
         Returns
         -------
         array of shape (n_samples,)
-            The probability ρ, in [0, 1].
+            Probability ρ, in [0, 1].
         """
         X = self._checked(X, "known_proba")
         head = self._head(X)
@@ -395,7 +396,7 @@ class OpenSetClassifier(PosteriorMixin):
         Returns
         -------
         array of shape (n_samples,)
-            The log-odds log ρ - log(1 - ρ), in nats.
+            Log-odds, log ρ - log(1 - ρ), in nats.
         """
         X = self._checked(X, "score_samples")
         head = self._head(X)
@@ -412,12 +413,12 @@ class OpenSetClassifier(PosteriorMixin):
         Returns
         -------
         Bunch
-            Arrays of numpy, in nats. ``log_odds`` (n_samples,) is `score_samples`. It is the sum
-            of ``factors`` (n_samples, n_factors), the log-odds of each factor, and of ``both``
-            (n_samples,), at most 0, since all factors have to hold. Each factor is ``offset``
-            (n_factors,) and the sum of its ``features`` (n_samples, n_factors, n_columns), where a
-            quadratic form vᵀ Σ⁻¹ v has the parts v_j (Σ⁻¹ v)_j. ``names`` (n_factors,) are
-            "nearest" and "relative"; ``nearest`` (n_samples,) is the label of the nearest class.
+            Arrays of numpy, in nats. ``log_odds`` (n_samples,) is `score_samples`: the sum of
+            ``factors`` (n_samples, 2), the log-odds of each factor, and of ``both`` (n_samples,),
+            at most 0, since both factors have to hold. A factor is its ``offset`` (2,) and the sum
+            of its ``features`` (n_samples, 2, n_columns), where a quadratic form vᵀ Σ⁻¹ v has the
+            parts v_j (Σ⁻¹ v)_j. ``names`` are "nearest" and "relative"; ``nearest`` (n_samples,)
+            is the label of the nearest class.
         """
         X = to_numpy(float64(self._checked(X, "explain")))
         directions = unit(X[:, : self._width])
@@ -531,9 +532,9 @@ class OpenSetClassifier(PosteriorMixin):
         # among the classes that have samples
         codes = (np.cumsum(to_numpy(self._moments.count) > 0) - 1)[codes]
         densities = self.density_, self.background_
-        scores = left_out_scores(X[:, : self._width], codes, weight, *densities)
+        scores, weights = left_out_scores(X[:, : self._width], codes, weight, *densities)
         budget = BUDGET if self.discount == "likelihood" else float(self.discount)
-        self.location_, self.scale_ = on_trained(*scores, budget)
+        self.location_, self.scale_ = by_budget(scores, OF_TRAINED * budget, weights)
         self.temperature_ = 1.0
 
     def _codes_of_held_out(self, X_val: Array, y_val: Any) -> np.ndarray | None:
@@ -547,20 +548,18 @@ class OpenSetClassifier(PosteriorMixin):
             )
         return encode_labels(check_labels(y_val, X_val)[0], self.classes_)
 
-    def _fit_temperature(self, X: Array, codes: np.ndarray | None) -> float:
-        if codes is None or self.posterior is not None:
-            return 1.0
-        return fit_temperature(to_numpy(float64(self._logits(X))), codes)
-
-    def _log_of_labels(self, X: Array, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compute log q and log π of labels, (n,)."""
+    def _log_proba(self, X: Array, codes: np.ndarray) -> tuple[LogProba, float]:
+        """Return log q of labels as a function of log T, and the T of q alone."""
+        if self.posterior_ is None:
+            logits = to_numpy(float64(self._logits(X)))
+            return softmax_of_labels(logits, codes), fit_temperature(logits, codes)
         posterior = self._log_posterior()
 
         def of_labels(chunk: Array, _out: Array, codes: Array) -> Array:
             return pick(posterior(chunk), codes)
 
-        log_proba = map_rows(of_labels, 0, X, as_like(codes, X))
-        return to_numpy(float64(log_proba)), self._log_prior()[codes]
+        log_proba = to_numpy(float64(map_rows(of_labels, 0, X, as_like(codes, X))))
+        return lambda _: (log_proba, 0.0), 1.0
 
     def _log_posterior(self) -> Softmax | Given:
         if self.posterior_ is None:
