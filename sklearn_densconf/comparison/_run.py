@@ -33,8 +33,7 @@ from sklearn_densconf.evaluation.peers import (
 from sklearn_densconf.paper._study import VGG16, Settings, Study, load_study
 
 SOFTMAX = "softmax"
-OURS = next(name for name in (OPEN_SET, "density") if name in {peer.name for peer in PEERS})
-COMPARED = (SOFTMAX, OURS)
+COMPARED = (SOFTMAX, OPEN_SET)
 MEASURED = (_errors.CASE, _unknown.CASE, _attack.CASE, _cost.CASE)
 CASES = (_glance.CASE, *MEASURED)
 _MOST_ATTACKED = 1000  # pictures, of which a share of 0.1 % can be seen
@@ -93,7 +92,7 @@ def compare(
         "about": {peer.name: peer.about for peer in PEERS},
         "left_out": runs[0].pop("left_out"),
         "settings": question.as_json(),
-        "versions": versions(),
+        "versions": versions("pytorch-ood"),
         "runs": [{k: v for k, v in run.items() if k != "left_out"} for run in runs],
     }
     evaluation = Evaluation(results, CASES, COMPARED, words(results, *COMPARED))

@@ -41,10 +41,10 @@ def measure_cases(cases: Iterable[Case], trial: Trial, clock: Clock) -> dict[str
     return measured
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of what was used, of libraries that are installed."""
+def versions(*others: str) -> dict[str, str]:
+    """Return the versions of what was used, and of others, of libraries that are installed."""
     found = {"sklearn_densconf": __version__, "python": platform.python_version()}
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *others):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

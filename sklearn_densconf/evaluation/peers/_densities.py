@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import normalize
 
-import sklearn_densconf
 from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.evaluation.peers._peer import Activations, Known, Peer, Score
+from sklearn_densconf.openset import OpenSetClassifier
 
 _READINGS: dict[str, tuple[dict[str, Any], str]] = {
     "density": ({}, "the paper's, d-th root of the densities: the default of this package"),
@@ -77,8 +77,8 @@ def _relative(
     return _nearest(classes, activations) - _nearest(background, activations)
 
 
-def _open_set(known: Known) -> Any:
-    model = sklearn_densconf.OpenSetClassifier()
+def _open_set(known: Known) -> OpenSetClassifier:
+    model = OpenSetClassifier()
     X_val = np.hstack(known.held_out)
     return model.fit(np.hstack(known.train), known.y, X_val=X_val, y_val=known.y_held_out)
 
@@ -87,7 +87,7 @@ def _fit_open_set(known: Known) -> Score:
     return partial(_open_set_odds, _open_set(known))
 
 
-def _open_set_odds(model: Any, activations: Activations) -> np.ndarray:
+def _open_set_odds(model: OpenSetClassifier, activations: Activations) -> np.ndarray:
     return model.confidence(np.hstack(activations), log_odds=True)
 
 
@@ -95,17 +95,14 @@ def _fit_familiarity(known: Known) -> Score:
     return partial(_familiarity, _open_set(known))
 
 
-def _familiarity(model: Any, activations: Activations) -> np.ndarray:
+def _familiarity(model: OpenSetClassifier, activations: Activations) -> np.ndarray:
     return model.score_samples(np.hstack(activations))
 
 
 OPEN_SET = "open-set"
-_WITH_OPEN_SET = (
+PEERS = (
     Peer(OPEN_SET, _fit_open_set, "softmax, discounted where unfamiliar", is_probability=True),
     Peer("open-set, known?", _fit_familiarity, "the discount alone: is it of the known world?"),
-)
-PEERS = (
-    *(_WITH_OPEN_SET if hasattr(sklearn_densconf, "OpenSetClassifier") else ()),
     *(
         Peer(name, partial(_fit_reading, reading), about, is_probability=True)
         for name, (reading, about) in _READINGS.items()
