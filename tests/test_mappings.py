@@ -10,10 +10,18 @@ import pytest
 import torch
 from networks import Convolutional
 from PIL import Image
+from sklearn.pipeline import make_pipeline
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
-from sklearn_densconf import FeatureExtractor
+from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier
 
 pytestmark = pytest.mark.usefixtures("frozen_unchanged")
 RNG = np.random.default_rng(0)
@@ -330,3 +338,64 @@ def test_a_skorch_net_takes_labels_from_the_dataset(named):
         FeatureExtractor(net, device="cpu").fit(_Cut(named=named)).transform(_Cut(named=named))
     )
     assert (features.argmax(1) == np.arange(40) % 2).all()
+
+
+class _Tokens(Dataset):
+    """Tokens by name, with a label beside them."""
+
+    def __init__(self, n=6):
+        random = torch.Generator().manual_seed(0)
+        self.ids = torch.randint(0, 20, (n, 4), generator=random)
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, index):
+        return {"x": self.ids[index]}, int(index) % 2
+
+
+class _Embedding(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = torch.nn.Embedding(20, 3)
+
+    def forward(self, x):
+        return self.embed(x).mean(dim=1)
+
+
+@pytest.mark.parametrize("contain", [lambda d: d, lambda d: DataLoader(d, batch_size=2)])
+def test_a_mapping_may_come_with_a_label(contain, tmp_path):
+    network, samples = _Embedding(), _Tokens()
+    extractor = FeatureExtractor(network, memory=tmp_path)
+    with torch.no_grad():
+        expected = network(samples.ids).numpy()
+    np.testing.assert_allclose(extractor.fit_transform(contain(samples)), expected, atol=1e-6)
+    pipe = make_pipeline(FeatureExtractor(network), GaussianDensityClassifier())
+    pipe.fit(contain(samples), np.arange(6) % 2)
+
+
+@pytest.mark.parametrize("n_parts", [3, 4])
+@pytest.mark.parametrize("contain", [lambda d: d, lambda d: DataLoader(d, batch_size=2)])
+def test_a_second_input_is_never_dropped(contain, n_parts):
+    parts = [torch.rand(6, 3) for _ in range(n_parts)]
+    with pytest.raises(TypeError, match=f"a sample has {n_parts} parts.*several inputs by name"):
+        FeatureExtractor(torch.nn.Linear(3, 2)).fit(contain(TensorDataset(*parts)))
+
+
+@pytest.mark.parametrize(
+    "sampler", [WeightedRandomSampler([1.0] * 6, 6), SubsetRandomSampler([4, 2, 0, 1])], ids=str
+)
+def test_a_loader_that_draws_at_random_is_refused(sampler):
+    loader = DataLoader(TensorDataset(torch.rand(6, 3)), batch_size=2, sampler=sampler)
+    extractor = FeatureExtractor(torch.nn.Linear(3, 2))
+    state = torch.random.get_rng_state()
+    with pytest.raises(ValueError, match="draws in random order, which no labels could follow"):
+        extractor.fit(loader)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_sampler_that_draws_the_same_each_time_is_followed():
+    X, network = torch.rand(6, 3), torch.nn.Linear(3, 2)
+    loader = DataLoader(TensorDataset(X), batch_size=2, sampler=[4, 0, 2])
+    features = FeatureExtractor(network).fit_transform(loader)
+    np.testing.assert_allclose(features, network(X[[4, 0, 2]]).detach().numpy(), atol=1e-6)

@@ -61,3 +61,22 @@ class Named:
 
 
 Batch = torch.Tensor | Named
+
+
+def input_of(sample: Any) -> Any:
+    """Return the network's input of a sample or batch, which may come with a label.
+
+    Raises
+    ------
+    TypeError
+        If it has more parts than these two: one of them would be lost without a word.
+    """
+    if not isinstance(sample, (tuple, list)) or not sample:
+        return sample
+    if len(sample) > 2:
+        raise TypeError(
+            f"a sample has {len(sample)} parts, but only an input and its label are told apart: "
+            "let the Dataset, or collate_fn, give several inputs by name, such as "
+            "{'tokens': ..., 'lengths': ...}"
+        )
+    return sample[0]

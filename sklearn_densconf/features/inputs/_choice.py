@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from torch.utils.data import Dataset
 
+from sklearn_densconf.features.inputs._batch import input_of
 from sklearn_densconf.features.inputs._containers import is_text, unpacked
 from sklearn_densconf.features.inputs._items import (
     Items,
@@ -111,7 +112,7 @@ def _mapping(X: Mapping[str, Any], reading: Reading) -> Source:
 def _items(X: Any, reading: Reading, collate: Any) -> Source | None:
     """Return samples that a function puts together; None if they are none such."""
     first = _first(X)
-    if isinstance(first, Mapping):
+    if isinstance(first, Mapping) or (isinstance(first, tuple) and isinstance(first[0], Mapping)):
         preprocess = reading.preprocessing
         together = collate or collated
         function = partial(_preprocessed, preprocess, together) if preprocess else together
@@ -138,7 +139,7 @@ def _first(X: Any) -> Any:
 
 
 def _preprocessed(preprocess: Any, together: Any, items: list[Any]) -> Any:
-    return together([preprocess(item) for item in items])
+    return together([preprocess(input_of(item)) for item in items])
 
 
 def _tokenized(preprocess: Any, texts: list[str]) -> Any:
@@ -149,7 +150,7 @@ def _tokenized(preprocess: Any, texts: list[str]) -> Any:
 
 
 def _any_digest(item: Any) -> bytes:
-    first = item[0] if isinstance(item, (tuple, list)) else item
+    first = input_of(item)
     return mapping_digest({"item": first}) if not isinstance(first, str) else text_digest(first)
 
 

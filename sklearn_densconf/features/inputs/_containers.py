@@ -17,6 +17,8 @@ from torch.utils.data import (
     default_collate,
 )
 
+from sklearn_densconf.features.inputs._batch import input_of
+
 _ARRAY_LIKE = ("polars", "pyarrow")  # their columns become arrays
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -75,14 +77,26 @@ def _of_loader(loader: DataLoader) -> tuple[Any, Any]:
         return _gathered(iter(loader), of_batches=is_batched or loader.batch_size is None), None
     samples: Any = loader.dataset
     if not isinstance(loader.sampler, (SequentialSampler, RandomSampler)):
-        samples = Subset(samples, list(loader.sampler))
+        samples = Subset(samples, _drawn(loader.sampler))
     collate = loader.collate_fn
     return samples, None if collate is default_collate else collate
 
 
+def _drawn(sampler: Any) -> list[int]:
+    """Return the samples that a sampler draws; one that draws others each time is refused."""
+    with torch.random.fork_rng(devices=[]):
+        drawn, again = list(sampler), list(sampler)
+    if drawn != again:
+        raise ValueError(
+            f"the DataLoader's {type(sampler).__name__} draws in random order, which no labels "
+            "could follow: pass its Dataset, or a torch.utils.data.Subset of that"
+        )
+    return drawn
+
+
 def _gathered(X: Any, *, of_batches: bool) -> Any:
     """Return what an iterator gives: batches as one array, samples in a list."""
-    items = [item[0] if isinstance(item, (tuple, list)) else item for item in X]
+    items = [input_of(item) for item in X]
     if not items:
         raise ValueError(f"X is a {type(X).__name__} that gives no samples")
     first = items[0]

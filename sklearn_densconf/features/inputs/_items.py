@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from sklearn_densconf.features.inputs._batch import Batch, Named
+from sklearn_densconf.features.inputs._batch import Batch, Named, input_of
 from sklearn_densconf.features.inputs._digests import digest, start_of
 from sklearn_densconf.features.inputs._mappings import LABELS, check_shapes
 from sklearn_densconf.features.inputs._rows import to_tensor
@@ -110,8 +110,7 @@ def as_batch(made: Any, n: int) -> Batch:
     TypeError
         If it is none of these, or its first axis is not the sample.
     """
-    if isinstance(made, (tuple, list)) and made:
-        made = made[0]
+    made = input_of(made)
     if isinstance(made, Mapping):
         tensors = {str(k): _tensor(v) for k, v in made.items() if k not in LABELS}
         known = {name: tensor for name, tensor in tensors.items() if tensor is not None}
@@ -139,7 +138,7 @@ def _tensor(value: Any) -> torch.Tensor | None:
 
 def collated(items: list[Any]) -> Any:
     """Put samples together that are mappings: of lists and numbers arrays are made."""
-    return default_collate([_plain(item) for item in items])
+    return default_collate([_plain(input_of(item)) for item in items])
 
 
 def _plain(item: Any) -> Any:
@@ -159,7 +158,7 @@ def _array(value: Any) -> Any:
 def mapping_digest(item: Any) -> bytes:
     """Hash a sample that has arrays, numbers or texts by name."""
     whole = start_of("mapping")
-    for name, value in sorted(item.items()):
+    for name, value in sorted(input_of(item).items()):
         array = value.detach().cpu() if isinstance(value, torch.Tensor) else value
         array = np.ascontiguousarray(np.asarray(array))
         whole.update(repr((name, array.dtype.str, array.shape)).encode())

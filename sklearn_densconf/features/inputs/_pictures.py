@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from sklearn_densconf._optional import import_optional
+from sklearn_densconf.features.inputs._batch import input_of
 from sklearn_densconf.features.inputs._containers import is_text
 from sklearn_densconf.features.inputs._digests import digest, start_of
 from sklearn_densconf.features.inputs._items import label_of
@@ -79,7 +80,7 @@ class Pictures:
 
     def _item(self, index: int) -> Any:
         item = self._items[index]
-        return item[0] if isinstance(item, (tuple, list)) else item
+        return input_of(item)
 
     def _tensor(self, index: int) -> torch.Tensor:
         picture = _as_picture(self._item(index))
