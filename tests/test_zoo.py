@@ -5,7 +5,8 @@ import re
 import joblib
 import pytest
 
-from tests.zoo._checks import CHECKS, Cell, examined, found_again
+from tests.zoo._cell import CHECKS, Cell
+from tests.zoo._checks import examined, found_again
 from tests.zoo._liars import Blind, Drifting, Homesick, Honest, Meddling, Unique, entry
 from tests.zoo._page import page
 

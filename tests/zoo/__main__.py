@@ -11,7 +11,8 @@ from pathlib import Path
 
 import joblib
 
-from ._checks import Cell, examined, found_again, said
+from ._cell import Cell, said
+from ._checks import examined, found_again
 from ._entry import Entry
 from ._page import Row, page
 

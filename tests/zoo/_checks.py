@@ -1,10 +1,8 @@
 """The checks of one place in one network, and what a second process must find again."""
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,71 +11,17 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.utils import parametrize
 
 from sklearn_densconf import FeatureExtractor
 
+from ._cell import Cell, said
 from ._entry import Entry, Place
 from ._oracle import expected
+from ._state import check_same_state, put_in_disorder, state
 from ._workers import transformed
 
-CHECKS = {
-    "refusal": "where the table says so, and nowhere else, the extractor refuses; the error names "
-    "the cure, with which the other checks are made",
-    "features": "equal, to 1e-5 of the largest, those of a plain hook on the user's network in "
-    "evaluation mode, pooled by a rule written down for each layer",
-    "untouched": "`fit` and `transform` leave the user's network as it was: weights, buffers, "
-    "training flags, hooks, gradients, attributes",
-    "saved": "the extractor, saved with joblib, gives the same features in another process",
-    "memory": "in another process, with the network built anew, `memory` gives the same features "
-    "without a forward pass",
-    "workers": "two workers (`n_jobs=2`), each with half of the samples, give the same features",
-}
 TOLERANCE = 1e-5
-HOOKS = [name for name in vars(nn.Module()) if name.endswith("hooks")]
-
-
-@dataclass
-class Cell:
-    """What was found at one place.
-
-    Parameters
-    ----------
-    refusal : str
-        The error that the extractor gave where it had to refuse; "" where it had not.
-    cure : mapping
-        The parameters with which the checks were made then.
-    results : dict of str to str
-        What went wrong, by the name of the check; "" is nothing. Checks that were not reached,
-        because one before them failed, are not there.
-    """
-
-    refusal: str = ""
-    cure: Mapping[str, Any] = field(default_factory=dict)
-    results: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def faults(self) -> dict[str, str]:
-        """What went wrong, by the name of the check."""
-        return {check: fault for check, fault in self.results.items() if fault}
-
-    @property
-    def passes(self) -> bool:
-        """Whether all checks were made, and nothing went wrong."""
-        return not self.faults and set(self.results) >= set(CHECKS) - {"refusal"}
-
-    def add(self, results: Mapping[str, str]) -> None:
-        """Add what another process found."""
-        for check, fault in results.items():
-            self.results[check] = self.results.get(check) or fault
-
-    @contextmanager
-    def trying(self, check: str) -> Iterator[None]:
-        """Note an error as a fault: what a network does to the checks ends no other check."""
-        try:
-            yield
-            self.results.setdefault(check, "")
-        except Exception as error:
-            self.results[check] = said(error)
 
 
 def examined(entry: Entry, folder: Path) -> dict[str, Cell]:
@@ -99,7 +43,7 @@ def examined(entry: Entry, folder: Path) -> dict[str, Cell]:
     torch.save(network.state_dict(), folder / "weights.pt")
     plain = entry.network().eval()  # nothing of ours has ever touched it
     plain.load_state_dict(network.state_dict())
-    _as_users_have_it(network)
+    put_in_disorder(network)
     cells = {}
     for name, place in entry.places.items():
         (folder / name).mkdir()
@@ -125,7 +69,7 @@ def _examined(network: nn.Module, entry: Entry, name: str, right: np.ndarray, fo
         extractor = FeatureExtractor(network, **parameters).fit(X)
         features = extractor.transform(X)
         with cell.trying("untouched"):
-            _check_same_state(before, state(network))
+            check_same_state(before, state(network))
         with cell.trying("saved"):
             joblib.dump(extractor, folder / "extractor.joblib")
         with cell.trying("workers"):
@@ -153,73 +97,45 @@ def found_again(entry: Entry, folder: Path) -> dict[str, dict[str, str]]:
     dict of str to dict of str to str
         The results, by the names of place and check.
     """
+    cells = {name: Cell() for name in entry.places}
+    for name, cell in cells.items():  # first: to build the network would change the process
+        _check_saved(cell, entry.sample(), folder / name)
     network = entry.network()
     network.load_state_dict(torch.load(folder / "weights.pt"))
-    _as_users_have_it(network)
-    return {
-        name: _found_again(network, entry.sample(), folder / name).results for name in entry.places
-    }
+    put_in_disorder(network)
+    for name, cell in cells.items():
+        _check_remembered(cell, network, entry.sample(), folder / name)
+    return {name: cell.results for name, cell in cells.items()}
 
 
-def _found_again(network: nn.Module, X: Any, folder: Path) -> Cell:
-    cell, right = Cell(), np.load(folder / "right.npy")
+def _check_saved(cell: Cell, X: Any, folder: Path) -> None:
     if (folder / "extractor.joblib").exists():
         with cell.trying("saved"):
-            check_close(joblib.load(folder / "extractor.joblib").transform(X), right)
-    if (folder / "memory").exists():
-        with cell.trying("memory"):
-            parameters = joblib.load(folder / "parameters.joblib")
-            extractor = FeatureExtractor(network, **parameters, memory=folder / "memory")
-            with counted_calls() as calls:
-                features = extractor.fit(X).transform(X)
-            assert not calls, "the network ran again"
-            check_close(features, right)
-    return cell
+            features = joblib.load(folder / "extractor.joblib").transform(X)
+            check_close(features, np.load(folder / "right.npy"))
 
 
-def _as_users_have_it(network: nn.Module) -> None:
-    """Leave a network in disorder: some of its parts train, some have hooks, some are frozen."""
-    for number, part in enumerate(network.modules()):
-        part.training = number % 3 != 1
-    for number, weight in enumerate(network.parameters()):
-        weight.requires_grad_(number % 2 == 0)
-    network.register_forward_hook(user_hook)
-
-
-def user_hook(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-    """Do nothing: a hook of the user."""
+def _check_remembered(cell: Cell, network: nn.Module, X: Any, folder: Path) -> None:
+    if not (folder / "memory").exists():
+        return
+    with cell.trying("memory"):
+        parameters = joblib.load(folder / "parameters.joblib")
+        extractor = FeatureExtractor(network, **parameters, memory=folder / "memory")
+        with counted_calls() as calls:
+            features = extractor.fit(X).transform(X)
+        assert not set(calls) - _parametrizations(network), "the network ran again"
+        check_close(features, np.load(folder / "right.npy"))
 
 
 def _refusal(extractor: FeatureExtractor, X: Any, place: Place) -> str:
     """Return the error of an extractor that must refuse."""
     try:
-        extractor.fit(X)
+        extractor.fit(X).transform(X)
     except (TypeError, ValueError) as error:
         if re.search(place.refusal, str(error)):
             return said(error)
         raise
     raise AssertionError(f"no refusal with {place.refusal!r}")
-
-
-def state(network: nn.Module) -> dict[str, Any]:
-    """Return all that a user can see of a network."""
-    parts = list(network.modules())
-    return {
-        "weights and buffers": {
-            name: hashlib.sha256(value.detach().contiguous().view(torch.uint8).numpy()).hexdigest()
-            for name, value in network.state_dict().items()
-            if value.ndim
-        },
-        "training flags": [part.training for part in parts],
-        "hooks": [[list(getattr(part, hooks)) for hooks in HOOKS] for part in parts],
-        "gradients": [(p.requires_grad, p.grad is None) for p in network.parameters()],
-        "attributes": [sorted(vars(part)) for part in parts],
-    }
-
-
-def _check_same_state(before: dict[str, Any], after: dict[str, Any]) -> None:
-    changed = [what for what in before if before[what] != after[what]]
-    assert not changed, f"changed: {', '.join(changed)}"
 
 
 def _check_telling(right: np.ndarray) -> None:
@@ -254,12 +170,19 @@ def part_of(X: Any, rows: slice) -> Any:
 def counted_calls() -> Iterator[list[str]]:
     """Note the class of every module that is called, whatever calls it."""
     calls: list[str] = []
-    hook: Callable[..., None] = lambda module, _inputs: calls.append(type(module).__name__)  # noqa: E731
+
+    def hook(module: nn.Module, _inputs: Any) -> None:
+        calls.append(type(module).__name__)
+
     with register_module_forward_pre_hook(hook):
         yield calls
 
 
-def said(error: Exception) -> str:
-    """Return an error as one line, the same in every run."""
-    kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-    return kind + re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
+def _parametrizations(network: nn.Module) -> set[str]:
+    """Return the classes of modules that are called to know a weight, such as a weight norm's."""
+    return {
+        type(module).__name__
+        for part in network.modules()
+        if parametrize.is_parametrized(part)
+        for module in part.parametrizations.modules()
+    }

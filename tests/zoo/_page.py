@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from ._checks import CHECKS, Cell
+from ._cell import CHECKS, Cell
 
 PLACES = ("output", "penultimate", "inside")
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "scikit-learn", "joblib")

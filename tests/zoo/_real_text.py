@@ -1,6 +1,5 @@
 """Real text: a sentence network with real weights, strings in, a confidence out."""
 
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -47,10 +46,7 @@ def section() -> list[str]:
 def _loaded(folder: str) -> tuple[nn.Module, Any]:
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return AutoModel.from_pretrained(folder), partial(
-        tokenizer, padding=True, truncation=True, return_tensors="pt"
-    )
+    return AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
 
 def _split(part: slice) -> tuple[list[str], list[str]]:

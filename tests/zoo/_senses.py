@@ -176,7 +176,11 @@ ENTRIES = [
         "CLIP, both towers",
         make("CLIPModel", "CLIPConfig", **_CLIP),
         _both,
-        Place("visual_projection", refusal="name a layer", cure={"layer": "visual_projection"}),
+        Place(
+            "visual_projection",
+            refusal="it compares samples with each other. Name a layer",
+            cure={"layer": "visual_projection"},
+        ),
         Place("text_projection"),
         Place("text_model.encoder.layers.0", "masked"),
     ),

@@ -135,7 +135,7 @@ ENTRIES = [
         "ShuffleNetV2 as a graph of two layers",
         _graph,
         pictures(64),
-        Place("", "first", "map", refusal=WHICH_AXIS, cure={"channel_axis": 1}),
+        Place("", "first", "map"),
         FC,
         Place("stage2.1.branch2.1", "first"),
     ),
