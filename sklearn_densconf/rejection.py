@@ -76,7 +76,8 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     alpha : float, default=0.05
         Share of samples of a class that may be rejected, in (0, 1).
     criterion : {"confidence", "known", "score_samples"} or callable, default="confidence"
-        What is compared: the probability of each label; ``known_proba``; ``score_samples``; or a
+        What is compared: the probability of each label; ``known_proba``, which
+        :class:`OpenSetClassifier` has; ``score_samples``; or a
         function of (estimator, X) that returns one number per sample, larger for what to accept.
     per_class : bool, default=True
         Whether the share is kept for every class, or for all samples together.
