@@ -246,8 +246,8 @@ def test_weights_that_cannot_be_fetched_are_named_with_the_cure(
     said = _refused(
         capsys, tmp_path / "out", "--data", pictures, "--backbone", "torchvision:squeezenet1_1"
     )
-    assert "the weights of torchvision:squeezenet1_1 cannot be fetched" in said
-    assert "set TORCH_HOME to a folder that has them" in said
+    assert "backbone 'torchvision:squeezenet1_1' could not load its weights" in said
+    assert "set TORCH_HOME or HF_HOME to a folder that has them" in said
 
 
 @pytest.mark.slow

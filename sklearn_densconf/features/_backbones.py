@@ -186,9 +186,9 @@ def _downloaded(build: Callable[[], nn.Module], name: str) -> nn.Module:
         return _seeded(build)
     except (OSError, RuntimeError) as error:  # also what libraries make of a lost connection
         raise OSError(
-            f"backbone '{name}' could not load its weights ({error}). Without a connection, "
-            f"'{name}?weights=FILE' takes a state_dict that was saved before, and "
-            f"'{name}?weights=none' random weights"
+            f"backbone '{name}' could not load its weights ({error}). Without a connection, set "
+            f"TORCH_HOME or HF_HOME to a folder that has them; '{name}?weights=FILE' takes a "
+            f"state_dict that was saved before, and '{name}?weights=none' random weights"
         ) from error
 
 

@@ -8,7 +8,6 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -90,13 +89,7 @@ def load_backbone(name: str) -> Backbone:
     "package.module:function" or "path/to/file.py:function", called without arguments, where the
     module also has ``preprocess(picture)``, from a picture of PIL to a tensor.
     """
-    try:
-        network, preprocessing = (_library if name.startswith(_LIBRARIES) else _own)(name)
-    except URLError as error:
-        raise OSError(
-            f"the weights of {name} cannot be fetched ({error.reason}): set TORCH_HOME to a folder "
-            f"that has them, or give another --backbone"
-        ) from error
+    network, preprocessing = (_library if name.startswith(_LIBRARIES) else _own)(name)
     black, white, shape = _measure_normalisation(name, preprocessing)
     with torch.inference_mode():
         n_outputs = network(torch.zeros(1, *shape)).shape[1]
