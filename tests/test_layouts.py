@@ -306,3 +306,22 @@ def test_maps_in_a_list_of_a_network_that_has_channels_first_only():
     with torch.inference_mode():
         expected = network(X)[0].mean((2, 3))
     np.testing.assert_allclose(FeatureExtractor(network).fit_transform(X), expected, 1e-4, 1e-5)
+
+
+class SeriesNetwork(nn.Module):
+    """Linear layers over patches of several series, and a batch norm inside a transpose."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(8, 16), nn.BatchNorm1d(16)
+        self.model = nn.Identity()
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x):
+        maps = self.linear(x)  # (n, 3, 4, 16)
+        flat = self.norm(maps.flatten(0, 1).transpose(1, 2)).transpose(1, 2)
+        return self.head(self.model(flat.reshape(maps.shape)).mean((1, 2)))
+
+
+def test_linear_layers_over_maps_tell_that_not_all_channels_come_first():
+    _assert_averaged(SeriesNetwork(), "model", torch.rand(5, 3, 4, 8), channels=-1)

@@ -399,3 +399,32 @@ def test_a_sampler_that_draws_the_same_each_time_is_followed():
     loader = DataLoader(TensorDataset(X), batch_size=2, sampler=[4, 0, 2])
     features = FeatureExtractor(network).fit_transform(loader)
     np.testing.assert_allclose(features, network(X[[4, 0, 2]]).detach().numpy(), atol=1e-6)
+
+
+class Frames(nn.Module):
+    """Frames of a sound: fewer than its samples, which are what is masked."""
+
+    def __init__(self):
+        super().__init__()
+        self.frames = nn.Linear(8, 5)
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, input_values, attention_mask):
+        return self.head(self.frames(input_values.unfold(1, 8, 8)).mean(dim=1))
+
+
+def test_a_mask_of_other_places_than_the_layers_is_refused_where_it_masks():
+    sounds = {
+        "input_values": RNG.normal(size=(4, 32)).astype(np.float32),
+        "attention_mask": np.ones((4, 32), np.int64),
+    }
+    network = Frames()
+    features = FeatureExtractor(network, layer="frames").fit_transform(sounds)
+    with torch.no_grad():
+        frames = network.frames(torch.from_numpy(sounds["input_values"]).unfold(1, 8, 8))
+    np.testing.assert_allclose(features, frames.mean(dim=1).numpy(), atol=1e-6)
+    sounds["attention_mask"][0, 20:] = 0
+    with pytest.raises(
+        ValueError, match=r"4 places for 32 in attention_mask.*samples of one length"
+    ):
+        FeatureExtractor(network, layer="frames").fit_transform(sounds)

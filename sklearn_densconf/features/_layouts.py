@@ -77,6 +77,8 @@ class Layouts:
             first = _channels_come_first(module)
             if isinstance(module, nn.LayerNorm):
                 first = _layer_norm_comes_first(module, tensor)
+            # Linear layers of a head, or of squeeze and excitation, have two axes and tell nothing.
+            self._all_first = self._all_first and (first is True or tensor.ndim == 2)
             self._last = _Evidence(1 if first else tensor.ndim - 1, tensor.shape, module)
 
     def channel_axis(self, module: nn.Module, maps: torch.Tensor) -> int | None:

@@ -57,14 +57,24 @@ def is_pooling(value: Any) -> bool:
     return callable(value) or (isinstance(value, str) and value in NAMES)
 
 
-def _fitting(mask: torch.Tensor | None, maps: torch.Tensor, channels: int) -> torch.Tensor | None:
-    """Return the mask of a layer's tokens, None if it has other places than the input.
+def _fitting(
+    mask: torch.Tensor | None, maps: torch.Tensor, channels: int, layer: str
+) -> torch.Tensor | None:
+    """Return the mask of a layer's tokens, None where nothing is masked.
 
-    Such are the patches of a picture beside a text, and the frames of a sound.
+    Frames of a sound, and patches of a picture beside a text, are not those of the mask.
     """
     if mask is None or maps.ndim != 3:
         return None
-    return mask if tuple(mask.shape) == (maps.shape[0], maps.shape[3 - channels]) else None
+    n_places = maps.shape[3 - channels]
+    if tuple(mask.shape) == (len(maps), n_places):
+        return mask
+    if bool(mask.bool().all()):
+        return None
+    raise ValueError(
+        f"layer {layer!r} has {n_places} places for {mask.shape[-1]} in attention_mask, so it is "
+        "not known which of them are padding: give samples of one length, or a pooling function"
+    )
 
 
 class Untraced(BaseException):
@@ -134,7 +144,7 @@ class Pooler:
         if not isinstance(pooling, str):
             return _by_function(pooling, layer, maps)
         channels = self._channel_axis(layer, maps, module)
-        mask = _fitting(self.mask, maps, channels)
+        mask = _fitting(self.mask, maps, channels, layer or OUTPUT)
         return POOLINGS[pooling](maps, channels, mask)
 
     def _channel_axis(self, layer: str, maps: torch.Tensor, module: nn.Module | None) -> int:
