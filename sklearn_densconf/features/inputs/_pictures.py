@@ -80,7 +80,7 @@ class Pictures:
 
     def _item(self, index: int) -> Any:
         item = self._items[index]
-        return input_of(item)
+        return input_of(item) if isinstance(item, (tuple, list)) else item
 
     def _tensor(self, index: int) -> torch.Tensor:
         picture = _as_picture(self._item(index))
