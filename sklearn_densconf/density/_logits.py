@@ -2,11 +2,11 @@
 
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment, minimize_scalar
-from scipy.special import log_softmax, logsumexp
+from scipy.optimize import brentq, linear_sum_assignment
 
 from sklearn_densconf._array import Array, as_like, namespace, to_numpy
 from sklearn_densconf._validation import check_one_feature_per_class, unique_labels
@@ -147,27 +147,39 @@ def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     logits /= scale
     of_label = logits[np.arange(len(codes)), codes]
     unseen = 1 / (len(codes) + 1) if (of_label == logits.max(axis=1)).all() else 0.0
+    target = (1 - unseen) * of_label  # the mean logit of any label is 0
 
-    def loss(log_temperature: float) -> float:
-        log_proba = log_softmax(logits * np.exp(-log_temperature), axis=1)
-        log_likelihood = log_proba[np.arange(len(codes)), codes].mean()
-        return -(1 - unseen) * log_likelihood - unseen * log_proba.mean()
+    def slope(log_temperature: float) -> float:
+        return float(np.mean(_softmax(logits, target, log_temperature)[1]))
 
-    found = minimize_scalar(loss, bounds=(-REACH, REACH), method="bounded")
-    return float(scale * np.exp(found.x))
+    ends = slope(-REACH), slope(REACH)
+    if ends[0] * ends[1] > 0:  # worse than chance at any temperature, or all but equal logits
+        return float(scale * np.exp(REACH if ends[0] > 0 else -REACH))
+    return float(scale * np.exp(brentq(slope, -REACH, REACH, xtol=1e-7)))
 
 
 def softmax_of_labels(
     logits: np.ndarray, codes: np.ndarray
 ) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
     """Return the function of log T that computes log softmax(z / T)_y, (n,), and its derivative."""
+    logits = logits - logits.max(axis=1, keepdims=True)
     of_label = logits[np.arange(len(codes)), codes]
 
+    @lru_cache(maxsize=1)  # the starts of a search differ in other parameters
     def at(log_temperature: float) -> tuple[np.ndarray, np.ndarray]:
-        tempered = logits * np.exp(-log_temperature)
-        normaliser = logsumexp(tempered, axis=1)
-        log_proba = of_label * np.exp(-log_temperature) - normaliser
-        expected = np.sum(np.exp(tempered - normaliser[:, None]) * tempered, axis=1)
-        return log_proba, expected - of_label * np.exp(-log_temperature)
+        return _softmax(logits, of_label, log_temperature)
 
     return at
+
+
+def _softmax(
+    logits: np.ndarray, of_label: np.ndarray, log_temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute log softmax of the label's logit, (n,), and its derivative in log T."""
+    factor = np.exp(-log_temperature)
+    tempered = logits * factor
+    peak = tempered.max(axis=1)
+    exponentials = np.exp(tempered - peak[:, None])
+    total = exponentials.sum(axis=1)
+    expected = np.einsum("nk,nk->n", exponentials, tempered) / total
+    return of_label * factor - peak - np.log(total), expected - of_label * factor

@@ -44,7 +44,15 @@ class Moments:
     scatter: Array
 
 
-def measure(X: Array, codes: np.ndarray, weight: Array, n_classes: int, kind: str) -> Moments:
+def measure(
+    X: Array,
+    codes: np.ndarray,
+    weight: Array,
+    n_classes: int,
+    kind: str,
+    *,
+    prepare: Callable[[Array], Array] | None = None,
+) -> Moments:
     """Measure the moments of each class, block by block of samples sorted by class.
 
     Parameters
@@ -59,6 +67,9 @@ def measure(X: Array, codes: np.ndarray, weight: Array, n_classes: int, kind: st
         Number of classes k.
     kind : {"diag", "tied", "full"}
         Which scatter is kept.
+    prepare : callable, default=None
+        What is made of each block of samples, float64, first: no copy of them all is needed. It
+        may overwrite the block.
 
     Returns
     -------
@@ -77,7 +88,10 @@ def measure(X: Array, codes: np.ndarray, weight: Array, n_classes: int, kind: st
 
     def measured(part: slice) -> tuple[int, Moments]:
         first = codes[part.start]
-        values = float64(xp.take(X, as_like(order[part], X), axis=0))
+        # numpy's take would first copy all columns of a view of some
+        rows = X[order[part]] if xp is np else xp.take(X, as_like(order[part], X), axis=0)
+        values = float64(rows)
+        values = values if prepare is None else prepare(values)
         return int(first), _measure_block(values, codes[part] - first, weights[part], kind)
 
     parts = list(_blocks(codes, 8 * d, kind))

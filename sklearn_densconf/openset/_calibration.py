@@ -12,7 +12,7 @@ from sklearn_densconf.openset._familiarity import Familiarity, Left, unit
 # Of the budget, where the network was trained on the pictures that calibrate: others cost up to
 # three times as much (of eight networks, at 0.0005 and at 0.003; also where it knew them by heart).
 OF_TRAINED = 1 / 3
-MOST_TRAINED = 5000  # training pictures that calibrate: more would take longer than the Gaussians
+MOST_TRAINED = 2000  # training pictures that calibrate: more would take longer than the Gaussians
 
 
 def by_likelihood(
@@ -75,11 +75,13 @@ def left_out_scores(
         to_own = all_together.squared_distance(moved, xp.zeros_like(out[:, :1]))[:, 0]
         return left.scores(*familiarity.distances(directions, out), to_own, codes, weight)
 
+    # numpy's take would first copy all columns of a view of some
+    features = features[chosen] if xp is np else xp.take(features, rows, axis=0)
     weight = xp.take(weight, rows, axis=0)
     scores = map_rows(
         left_out,
         len(density.classes_),
-        xp.take(features, rows, axis=0),
+        features,
         as_like(codes[chosen], features),
         weight,
     )

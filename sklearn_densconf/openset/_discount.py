@@ -176,4 +176,4 @@ def _smallest(
         return np.concatenate([start[:1], t, start[3:]])
 
     best = min(product(STARTS, repeat=2), key=lambda t: loss(placed(t))[0])
-    return minimize(loss, placed(best), jac=True).x
+    return minimize(loss, placed(best), jac=True, method="L-BFGS-B").x

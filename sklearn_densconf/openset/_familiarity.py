@@ -22,13 +22,12 @@ Distance for Improving Near-OOD Detection", arXiv:2106.09022 (relative). M. Mül
 
 import math
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_densconf._array import Array, as_like, chunks, float64, namespace, pick, to_numpy
+from sklearn_densconf._array import Array, as_like, namespace, pick, to_numpy
 from sklearn_densconf._machine import one_thread_if_few
 from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.density import _moments as moments_of
@@ -36,9 +35,7 @@ from sklearn_densconf.density._head import Head
 from sklearn_densconf.density._moments import Moments
 
 NAMES = ("nearest", "relative")
-# Of samples brought to length 1 at a time. A part costs a product of all class means on top, so
-# parts are large.
-PART_BYTES = 2**27
+SHORTEST, LONGEST = 1e-140, 1e140  # lengths whose squares are float64
 
 
 @dataclass(frozen=True)
@@ -70,27 +67,31 @@ def score(nearest: Array, background: Array) -> Array:
 
 
 def unit(features: Array) -> Array:
-    """Compute features / their length; rows of 0 stay 0."""
+    """Compute features / their length, in place; rows of 0 stay 0."""
     xp = namespace(features)
-    largest = xp.max(xp.abs(features), axis=1, keepdims=True)  # else squares could overflow
-    directions = features / xp.where(largest > 0, largest, xp.ones_like(largest))
-    length = xp.sqrt(xp.sum(directions * directions, axis=1, keepdims=True))
-    directions /= xp.where(length > 0, length, xp.ones_like(length))
-    return directions
+    length = _lengths(features)
+    if not bool(xp.all((length > SHORTEST) & (length < LONGEST))):  # or squares are no numbers
+        largest = xp.max(xp.abs(features), axis=1, keepdims=True)
+        features /= xp.where(largest > 0, largest, xp.ones_like(largest))
+        length = _lengths(features)
+    features /= xp.where(length > 0, length, xp.ones_like(length))
+    return features
+
+
+def _lengths(features: Array) -> Array:
+    """Compute ‖u‖, (n, 1)."""
+    xp = namespace(features)
+    if xp is np:
+        return np.sqrt(np.einsum("nj,nj->n", features, features))[:, None]
+    return xp.sqrt(xp.sum(features * features, axis=1, keepdims=True))
 
 
 def measure(features: Array, codes: np.ndarray, weight: Array, n_classes: int) -> Moments:
-    """Measure the moments of features of length 1, part by part: no copy of them all is made."""
-
-    def of_part(part: slice) -> Moments:
-        directions = unit(float64(features[part, ...]))
-        with one_thread_if_few(directions.shape[0] * directions.shape[1] ** 2):
-            moments = moments_of.measure(directions, codes[part], weight[part], n_classes, "tied")
-        moments_of.check_measured(moments, features)
-        return moments
-
-    parts = chunks(features.shape[0], 8 * features.shape[1], PART_BYTES)
-    return reduce(moments_of.merge, map(of_part, parts))
+    """Measure the moments of features of length 1, without a copy of them all."""
+    with one_thread_if_few(features.shape[0] * features.shape[1] ** 2):
+        moments = moments_of.measure(features, codes, weight, n_classes, "tied", prepare=unit)
+    moments_of.check_measured(moments, features)
+    return moments
 
 
 def gaussians(

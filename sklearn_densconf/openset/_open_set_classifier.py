@@ -421,7 +421,7 @@ class OpenSetClassifier(PosteriorMixin):
             is the label of the nearest class.
         """
         X = to_numpy(float64(self._checked(X, "explain")))
-        directions = unit(X[:, : self._width])
+        directions = unit(X[:, : self._width].copy())
         densities = copy(self.density_), copy(self.background_)  # copies are numpy's
         return explain(directions, *densities, self.location_, self.scale_)
 
