@@ -7,20 +7,28 @@ DATA ?=
 export DENSCONF_DATA ?= $(wildcard ../shared/data)
 export PYTHONHASHSEED ?= 0
 
-.PHONY: demo test lint types doctest docs bench zoo clean
+.PHONY: demo test lint types doctest docs bench zoo wheel clean
 
+# Python 3.11 brings pip 23, which knows no dependency groups.
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
 
-# One stamp per set of extras: a second `make` installs nothing.
-$(VENV)/.%: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e '.[$*]'
+# One stamp per set of requirements: a second `make` installs nothing.
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[paper]'
 	@touch $@
 
-demo: $(VENV)/.paper
+$(VENV)/.%: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e . --group $*
+	@touch $@
+
+demo: $(VENV)/.demo
 	$(BIN)/python -m sklearn_densconf.paper demo $(if $(DATA),--data $(DATA)) --out demo
 
+# A run that was killed leaves its parts of the coverage behind.
 test: $(VENV)/.tests
+	rm -f .coverage .coverage.*
 	SCIPY_ARRAY_API=1 $(BIN)/python -m coverage run -m pytest --doctest-continue-on-failure
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
@@ -45,5 +53,11 @@ bench: $(VENV)/.bench
 zoo: $(VENV)/.zoo
 	$(BIN)/python -m tests.zoo
 
+wheel: $(VENV)/.wheel
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	.ci/wheel
+
 clean:
-	rm -rf $(VENV) docs/_build docs/auto_examples docs/generated demo
+	rm -rf $(VENV) build dist demo docs/_build docs/auto_examples docs/generated .coverage .coverage.*

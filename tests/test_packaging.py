@@ -1,0 +1,72 @@
+"""What is published: the wheel's files, its metadata, and the files that describe the project."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import architecture
+import pytest
+import yaml
+
+import sklearn_densconf
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+BESIDE_THE_CODE = {  # what the wheel holds that is no Python
+    "sklearn_densconf/py.typed",
+    "sklearn_densconf/datasets/imagenet_wnids.txt",
+    "sklearn_densconf/evaluation/_report.html",
+}
+METADATA = {"METADATA", "WHEEL", "RECORD", "licenses/LICENSE"}
+LARGEST = 400_000  # bytes
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this tree, built as pip does but for the environment of its own."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_the_wheel_holds_the_code_and_nothing_else(wheel):
+    code = {f"sklearn_densconf/{p.relative_to(architecture.ROOT)}" for p in architecture.files()}
+    about = {f"sklearn_densconf-{sklearn_densconf.__version__}.dist-info/{n}" for n in METADATA}
+    with zipfile.ZipFile(wheel) as archive:
+        assert set(archive.namelist()) == code | BESIDE_THE_CODE | about
+
+
+def test_the_wheel_is_small(wheel):
+    assert wheel.stat().st_size < LARGEST
+
+
+def test_the_wheel_says_its_licence_and_what_it_needs(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        metadata = message_from_bytes(archive.read(name))
+    assert metadata["License-Expression"] == "BSD-3-Clause"
+    assert metadata.get_all("License-File") == ["LICENSE"]
+    assert not [c for c in metadata.get_all("Classifier") if c.startswith("License")]
+    extras = set(metadata.get_all("Provides-Extra"))
+    assert not extras & set(PROJECT["dependency-groups"])  # what only work on it needs is a group
+
+
+def test_every_extra_is_explained():
+    text = (ROOT / "docs" / "installation.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z-]+)`", text))
+    assert set(PROJECT["project"]["optional-dependencies"]) <= named
+    assert set(PROJECT["dependency-groups"]) <= named
+
+
+def test_the_citation_is_of_this_project_and_names_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["title"] == PROJECT["project"]["name"]
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert citation["references"][0]["url"] == PROJECT["project"]["urls"]["Paper"]
