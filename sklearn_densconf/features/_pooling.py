@@ -34,7 +34,7 @@ def _first(maps: torch.Tensor, channels: int, mask: torch.Tensor | None) -> torc
     tokens = maps.movedim(channels, -1)  # (n, t, c)
     if mask is None:
         return tokens[:, 0]
-    return tokens[torch.arange(len(tokens), device=tokens.device), mask.int().argmax(1)]
+    return tokens[torch.arange(tokens.shape[0], device=tokens.device), mask.int().argmax(1)]
 
 
 def _places(maps: torch.Tensor, channels: int) -> tuple[int, ...]:
@@ -57,7 +57,7 @@ def is_pooling(value: Any) -> bool:
     return callable(value) or (isinstance(value, str) and value in NAMES)
 
 
-def _fitting(
+def fitting(
     mask: torch.Tensor | None, maps: torch.Tensor, channels: int, layer: str
 ) -> torch.Tensor | None:
     """Return the mask of a layer's tokens, None where nothing is masked.
@@ -67,7 +67,7 @@ def _fitting(
     if mask is None or maps.ndim != 3:
         return None
     n_places = maps.shape[3 - channels]
-    if tuple(mask.shape) == (len(maps), n_places):
+    if tuple(mask.shape) == (maps.shape[0], n_places):
         return mask
     if bool(mask.bool().all()):
         return None
@@ -143,11 +143,11 @@ class Pooler:
         pooling = self._poolings[layer]
         if not isinstance(pooling, str):
             return _by_function(pooling, layer, maps)
-        channels = self._channel_axis(layer, maps, module)
-        mask = _fitting(self.mask, maps, channels, layer or OUTPUT)
+        channels = self.channel_axis(layer, maps, module)
+        mask = fitting(self.mask, maps, channels, layer or OUTPUT)
         return POOLINGS[pooling](maps, channels, mask)
 
-    def _channel_axis(self, layer: str, maps: torch.Tensor, module: nn.Module | None) -> int:
+    def channel_axis(self, layer: str, maps: torch.Tensor, module: nn.Module | None) -> int:
         if layer in self._given_axes:
             return _within(self._given_axes[layer], maps, layer or OUTPUT)
         if module is None:

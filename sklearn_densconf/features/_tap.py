@@ -18,7 +18,7 @@ from sklearn_densconf.features._pooling import Pooler, Pooling, Untraced
 from sklearn_densconf.features.inputs import Batch, Named
 
 
-class _Finished(BaseException):
+class Finished(BaseException):
     """Ends a forward pass; no Exception, so that no network catches it."""
 
 
@@ -66,7 +66,7 @@ class Tap:
             if layer not in self._taken:
                 self._taken[layer] = self._rows(layer, output, module)
             if len(self._taken) == len(self._layers) and not self._runs_to_the_end:
-                raise _Finished
+                raise Finished
 
         return take
 
@@ -133,7 +133,7 @@ class Tap:
         self._pool.mask = X.tensors.get("attention_mask") if isinstance(X, Named) else None
         if self._pool.layouts is not None:
             self._pool.layouts.begin(X)
-        with suppress(_Finished):
+        with suppress(Finished):
             if isinstance(X, Named):
                 self.network(**X.tensors)
             else:
