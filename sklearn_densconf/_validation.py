@@ -146,8 +146,8 @@ def check_label_rule(predict_from: Any, n_features: int, n_classes: int) -> None
 
 
 def check_one_feature_per_class(what: str, n_features: int, n_classes: int) -> None:
-    """Check that features can be the logits of the classes."""
-    if n_features != n_classes:
+    """Check that features can be the logits of the classes; two classes may have a single one."""
+    if n_features != n_classes and (n_features, n_classes) != (1, 2):
         raise ValueError(
             f"{what} takes one activation per class, in the order of classes_, but n_features="
             f"{n_features} and n_classes={n_classes}: extract the logits of just these classes, or "

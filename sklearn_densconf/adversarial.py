@@ -76,7 +76,8 @@ def deepfool(
     ----------
     model : torch.nn.Module
         The network, from a batch of pictures to logits (n_samples, n_classes), in any unit; a
-        warning is given where they are probabilities, whose gradients vanish. For norms and bounds
+        warning is given where they are probabilities, of a softmax or of sigmoids, whose gradients
+        vanish. For norms and bounds
         in units of the pixels, any normalisation of the pixels must be part of it.
     X : ndarray or Tensor of shape (n_samples, ...), floating
         The pictures, as the network takes them.
@@ -162,7 +163,7 @@ def _attacked(
         raise ValueError(
             "the network's output for finite pictures is not finite: check its weights"
         )
-    _warn_of_probabilities(before)
+    _warn_of_probabilities(network, X, before)
     labels = before.argmax(1)
     others = before.scatter(1, labels[:, None], -torch.inf)
     rivals = others.topk(min(top, before.shape[1]) - 1).indices  # (n, top - 1)
@@ -178,19 +179,34 @@ def _attacked(
     return adversarial, *(column.to(pictures.device) for column in columns)
 
 
-def _warn_of_probabilities(outputs: torch.Tensor) -> None:
-    """Warn where the outputs are a softmax's, whose gradients vanish where it is sure."""
+def _warn_of_probabilities(network: nn.Module, X: torch.Tensor, outputs: torch.Tensor) -> None:
+    """Warn where the outputs are a softmax's or sigmoids', whose gradients vanish when sure."""
     if outputs.min() < 0 or outputs.max() > 1:
         return
     rounding = min(100 * torch.finfo(outputs.dtype).eps, 0.05)
     if (outputs.sum(1, dtype=torch.float32) - 1).abs().max() <= rounding:
-        warnings.warn(
-            "the network's outputs are probabilities, in [0, 1] with a sum of 1 per sample: steps "
-            "along their gradients, which vanish where the network is sure, are too long or lead "
-            "nowhere; pass the network without its last softmax",
-            UserWarning,
-            stacklevel=4,
-        )
+        kind, last = "with a sum of 1 per sample", "softmax"
+    elif _is_bounded(network, X):
+        kind, last = "as of independent sigmoids", "sigmoid"
+    else:
+        return
+    warnings.warn(
+        f"the network's outputs are probabilities, in [0, 1] {kind}: steps along their gradients, "
+        "which vanish where the network is sure, are too long or lead nowhere; pass the network "
+        f"without its last {last}",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _is_bounded(network: nn.Module, X: torch.Tensor) -> bool:
+    """Tell whether outputs far from the pictures lie in [0, 1], too, and not all of them near 0.
+
+    Logits in a small unit may lie there for the pictures themselves.
+    """
+    far = X[:1] + 1e4 * torch.linspace(-1, 1, X[0].numel()).to(X).reshape(X[:1].shape)
+    outputs = _logits(network, torch.cat([far, -far, 1e4 + far, -1e4 - far]))
+    return bool(outputs.min() >= 0 and 0.5 < outputs.max() <= 1)
 
 
 def _walk(

@@ -437,6 +437,21 @@ def test_a_network_of_probabilities_is_warned_of(lenet, held_out, wrap):
         deepfool(wrap(copy.deepcopy(lenet)), held_out[0][:4], max_iter=1, device="cpu")
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda network: nn.Sequential(network, nn.Sigmoid()),
+        lambda network: nn.Sequential(Scaled(network, 1e-3), nn.Sigmoid()),
+        lambda network: nn.Sequential(Scaled(network, 1e3), nn.Sigmoid()),
+        lambda network: nn.Sequential(network, nn.Hardsigmoid()),
+    ],
+    ids=["sigmoid", "near one half", "saturated", "piecewise linear"],
+)
+def test_a_network_of_independent_sigmoids_is_warned_of(lenet, held_out, wrap):
+    with pytest.warns(UserWarning, match="as of independent sigmoids.*without its last sigmoid"):
+        deepfool(wrap(copy.deepcopy(lenet)), held_out[0][:4], max_iter=1, device="cpu")
+
+
 def test_log_probabilities_are_logits(lenet, held_out):
     expected = deepfool(lenet, held_out[0][:20], device="cpu")
     got = deepfool(nn.Sequential(lenet, nn.LogSoftmax(1)), held_out[0][:20], device="cpu")

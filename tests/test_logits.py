@@ -8,11 +8,16 @@ import pandas as pd
 import pytest
 from mpmath import log1p, mp, mpf
 from scipy.optimize import minimize
-from scipy.special import log_softmax, logit
+from scipy.special import expit, log_softmax, logit, softmax
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 
-from sklearn_densconf import DensityClassifier, GaussianDensityClassifier, SoftmaxClassifier
+from sklearn_densconf import (
+    DensityClassifier,
+    GaussianDensityClassifier,
+    OpenSetClassifier,
+    SoftmaxClassifier,
+)
 from sklearn_densconf.density._logits import fit_temperature, in_order, warn_of_order
 
 DIGITS = np.array(
@@ -248,3 +253,47 @@ def test_a_pickle_keeps_order_and_temperature():
     softmax = SoftmaxClassifier(classes=DIGITS, temperature=2.0).fit(X, DIGITS[y])
     loaded = pickle.loads(pickle.dumps(softmax))
     np.testing.assert_array_equal(loaded.predict_proba(X), softmax.predict_proba(X))
+
+
+@pytest.mark.parametrize("model", [SoftmaxClassifier(), OpenSetClassifier(discount=0.01)])
+@pytest.mark.parametrize(
+    ("to_outputs", "message"),
+    [
+        (lambda z: softmax(z, axis=1), "after a softmax, with a sum of 1 per sample"),
+        (lambda z: softmax(z, axis=1).astype(np.float16), "after a softmax"),
+        (expit, "after independent sigmoids"),
+        (lambda z: expit(z[:, :1]), "after independent sigmoids"),
+    ],
+    ids=["softmax", "float16", "sigmoids", "one sigmoid"],
+)
+def test_probabilities_in_the_place_of_logits_are_warned_of(model, to_outputs, message):
+    logits, y = _logits(300)
+    outputs = to_outputs(logits)
+    y = y if outputs.shape[1] > 1 else (logits[:, 0] > 0).astype(int)
+    if isinstance(model, OpenSetClassifier):
+        outputs = np.hstack([logits + 5 * y[:, None], outputs])
+        model = clone(model).set_params(logits=1 if outputs.shape[1] == 5 else None)
+    with pytest.warns(UserWarning, match=f"all logits lie in .*{message}.*Extract a layer before"):
+        clone(model).fit(outputs, y)
+
+
+def test_the_paper_s_label_of_one_sigmoid_is_warned_of():
+    logits, _ = _logits(300)
+    y = (logits[:, 0] > 0).astype(int)
+    density = GaussianDensityClassifier(predict_from="features")
+    with pytest.warns(UserWarning, match="all logits lie in .*after independent sigmoids"):
+        density.fit(expit(logits[:, :1]), y)
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        np.eye(3)[[0, 1, 2, 0, 1, 2]],
+        np.log(np.full((6, 3), 1 / 3)),
+        1e-7 * np.eye(3)[[0, 1, 2, 0, 1, 2]] - 1e-8,
+        2 * np.eye(3)[[0, 1, 2, 0, 1, 2]],
+    ],
+    ids=["labels in another form", "log-probabilities", "tiny", "above 1"],
+)
+def test_logits_are_not_taken_for_probabilities(logits):
+    SoftmaxClassifier().fit(logits, [0, 1, 2, 0, 1, 2])

@@ -25,7 +25,8 @@ def order_of_logits(
     Parameters
     ----------
     classes : array-like of shape (n_logits,), or None
-        None: the logits are in the order of the sorted labels.
+        None: the logits are in the order of the sorted labels. Of a single logit two labels: that
+        where it is negative, and that where it is positive.
     labels : array of shape (n_labels,)
         The sorted labels of y.
     n_logits : int
@@ -37,18 +38,20 @@ def order_of_logits(
     -------
     classes : array of shape (n_logits,)
         The sorted labels.
-    order : ndarray of shape (n_logits,), or None
-        Where the logit of each of them is; None if they are in this order.
+    order : ndarray of shape (n_classes,), or None
+        Where the logit of each of them is; None if they are in this order. For a single logit of
+        two classes it is given in any case: see `in_order`.
 
     Raises
     ------
     ValueError
         If there is not one label per logit, one is named twice, or one of y is not named.
     """
+    is_single = n_logits == 1 and np.shape(labels if classes is None else classes) == (2,)
     if classes is None:
         check_one_feature_per_class(what, n_logits, labels.shape[0])
-        return labels, None
-    named = to_numpy(classes)
+        return labels, np.arange(2) if is_single else None
+    named, n_logits = to_numpy(classes), 2 if is_single else n_logits
     if named.shape != (n_logits,) or len(np.unique(named)) != n_logits:
         raise ValueError(
             f"classes must have one label per logit, each once, got {named.shape} labels for "
@@ -58,14 +61,26 @@ def order_of_logits(
         raise ValueError(f"y has labels that classes lacks, {missing[:SHOWN]}: name every logit")
     order = np.argsort(named)
     known = unique_labels(classes) if hasattr(classes, "shape") else named[order]
-    return known, None if (order == np.arange(n_logits)).all() else order
+    return known, None if (order == np.arange(n_logits)).all() and not is_single else order
 
 
 def in_order(logits: Array, order: np.ndarray | None) -> Array:
-    """Bring columns of logits into the order of the sorted labels."""
+    """Bring columns of logits into the order of the sorted labels; a single one z becomes [0, z].
+
+    The softmax of these two is [1 - sigmoid(z), sigmoid(z)].
+    """
     if order is None:
         return logits
+    logits = two_of_single(logits, len(order))
     return namespace(logits).take(logits, as_like(order, logits), axis=1)
+
+
+def two_of_single(logits: Array, n_classes: int) -> Array:
+    """Return logits [0, z] in place of a single one z for two classes; others as they are."""
+    if logits.shape[1] != 1 or n_classes != 2:
+        return logits
+    xp = namespace(logits)
+    return xp.concat([xp.zeros_like(logits), logits], axis=1)
 
 
 def warn_of_order(logits: Array, codes: np.ndarray, classes: Array, cure: str) -> None:
@@ -110,10 +125,63 @@ def warn_of_order(logits: Array, codes: np.ndarray, classes: Array, cure: str) -
         )
 
 
+def warn_of_single(columns: Array, codes: np.ndarray) -> None:
+    """Warn if the last column alone seems to be the logit of two classes, not the last two.
+
+    It has to make half as many mistakes, by four standard deviations of the difference.
+
+    Parameters
+    ----------
+    columns : array of shape (n, 2)
+        The last two columns, as they are given.
+    codes : ndarray of shape (n,)
+        Position of each sample's label in the order of the logits.
+    """
+    as_taken = to_numpy(columns)
+    alone = as_taken[:, -1] > 0
+    right, better = as_taken.argmax(axis=1) == codes, alone == codes
+    gain = better.sum() - right.sum()
+    if (~right).sum() > 2 * (~better).sum() and gain > 4 * np.sqrt((better != right).sum()):
+        warnings.warn(
+            f"the larger of the last two columns is the label's for {right.mean():.0%} of the "
+            f"samples, but for {better.mean():.0%} the sign of the last one tells the label: set "
+            "logits=1 if the network has a single logit",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def warn_of_probabilities(outputs: Array) -> None:
+    """Warn where all that a network gives lies in [0, 1], as after a softmax or sigmoid.
+
+    Values that are 0 or 1 throughout are labels in another form: nobody's probabilities.
+
+    Parameters
+    ----------
+    outputs : array of shape (n, k)
+        What is taken for logits.
+    """
+    values = to_numpy(outputs)
+    if values.min() < 0 or values.max() > 1 or np.isin(values, (0, 1)).all():
+        return
+    is_softmax = values.shape[1] > 1 and np.abs(values.sum(axis=1) - 1).max() < 1e-2
+    after = "a softmax, with a sum of 1 per sample" if is_softmax else "independent sigmoids"
+    warnings.warn(
+        f"all logits lie in [0, 1], as the probabilities after {after}: a softmax of these is "
+        "nearly flat. Extract a layer before that, such as layer='penultimate' of a network that "
+        "ends in it, or pass their log-odds",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
 def warn_of_features(X: Array, codes: np.ndarray, classes: Array) -> None:
     """Warn of ``predict_from="features"`` where the features are logits in another order."""
     cure = "name the labels so that they sort into the order of the logits, or set "
-    warn_of_order(X, codes, classes, cure + "predict_from='posterior'")
+    logits = two_of_single(X, classes.shape[0])
+    if logits is not X:  # 0 is where a single logit changes its label
+        warn_of_probabilities(X)
+    warn_of_order(logits, codes, classes, cure + "predict_from='posterior'")
 
 
 def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:

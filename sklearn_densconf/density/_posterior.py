@@ -24,6 +24,7 @@ from sklearn_densconf._array import (
 from sklearn_densconf._callbacks import CallbackSupportMixin
 from sklearn_densconf._machine import one_thread_if_few
 from sklearn_densconf._validation import check_features, encode_labels
+from sklearn_densconf.density._logits import two_of_single
 
 
 class Head(Protocol):
@@ -196,7 +197,7 @@ class PosteriorMixin(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _predicted_codes(self, X: Array) -> Array:
         if self.predict_from == "features":
-            return namespace(X).argmax(X, axis=1)
+            return namespace(X).argmax(two_of_single(X, self.classes_.shape[0]), axis=1)
         head = self._head(X)
 
         def largest(chunk: Array, out: Array) -> Array:

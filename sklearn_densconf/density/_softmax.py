@@ -19,6 +19,7 @@ from sklearn_densconf.density._logits import (
     in_order,
     order_of_logits,
     warn_of_order,
+    warn_of_probabilities,
 )
 from sklearn_densconf.density._posterior import PosteriorMixin
 
@@ -32,7 +33,8 @@ class SoftmaxClassifier(PosteriorMixin):
     ----------
     classes : array-like of shape (n_classes,), default=None
         The label of each logit, in the order of the logits. None: they are in the order of the
-        sorted labels of y.
+        sorted labels of y. Of a network with a single logit z for two classes these are [0, z]:
+        the first label is that of negative logits, and p of the second is the sigmoid.
     temperature : float or "nll", default=1.0
         T, above 0. "nll" takes the one of the smallest mean negative log-likelihood on pictures
         that the network was not trained on, ``X_val`` and ``y_val`` of `fit`.
@@ -44,7 +46,7 @@ class SoftmaxClassifier(PosteriorMixin):
     temperature_ : float
         T.
     n_features_in_ : int
-        Number of logits, that of the classes.
+        Number of logits: that of the classes, or 1 for two classes.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X had them.
 
@@ -86,8 +88,9 @@ class SoftmaxClassifier(PosteriorMixin):
 
         Parameters
         ----------
-        X : array of shape (n_samples, n_classes)
-            Logits, in the order of ``classes``, else of the sorted labels.
+        X : array of shape (n_samples, n_classes) or (n_samples, 1)
+            Logits, in the order of ``classes``, else of the sorted labels; or a single one for two
+            classes.
         y : array of shape (n_samples,)
             Labels; without ``classes``, every class must be among them.
         sample_weight : array of shape (n_samples,), default=None
@@ -117,6 +120,7 @@ class SoftmaxClassifier(PosteriorMixin):
         X = check_features(self, X, reset=True)
         y, labels = check_labels(y, X)
         self.classes_, self._order = order_of_logits(self.classes, labels, X.shape[1], "softmax")
+        warn_of_probabilities(X)
         cure = "pass classes=, the label of each logit in their order"
         warn_of_order(
             in_order(X, self._order), encode_labels(y, self.classes_), self.classes_, cure

@@ -29,14 +29,15 @@ class Softmax:
 
 @dataclass(frozen=True)
 class Given:
-    """The log-probabilities of a fitted classifier of some columns of X."""
+    """The log-probabilities of a fitted classifier of some columns of X, in some order."""
 
     classifier: Any
     columns: slice
+    order: np.ndarray | None = None
 
     def __call__(self, X: Array) -> Array:
         """Compute log q(y | x), (n, k), a new array."""
-        given = self.classifier.predict_log_proba(X[:, self.columns])
+        given = self.classifier.predict_log_proba(in_order(X[:, self.columns], self.order))
         return as_like(given, X, namespace(X).float64)
 
 
@@ -60,20 +61,24 @@ def fitted_posterior(
     return posterior
 
 
-def columns_of(posterior: Any, width: int, classes: Array) -> slice:
-    """Return the columns that a fitted classifier takes: logits, features or all.
-
-    Raises
-    ------
-    ValueError
-        If it takes another number of columns, or has other classes.
-    """
-    n_logits, taken = len(classes), posterior.n_features_in_
+def check_same_classes(posterior: Any, classes: Array) -> None:
+    """Check that a fitted classifier has the classes of y."""
     if to_numpy(posterior.classes_).tolist() != to_numpy(classes).tolist():
         raise ValueError(
             f"posterior has the classes {posterior.classes_}, y those of {classes}: fit it with "
             "the same labels"
         )
+
+
+def columns_of(posterior: Any, width: int, n_logits: int) -> slice:
+    """Return the columns that a fitted classifier takes: logits, features or all.
+
+    Raises
+    ------
+    ValueError
+        If it takes another number of columns.
+    """
+    taken = posterior.n_features_in_
     columns = {
         width + n_logits: slice(None),
         width: slice(0, width),

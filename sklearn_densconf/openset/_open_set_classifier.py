@@ -30,6 +30,8 @@ from sklearn_densconf.density._logits import (
     order_of_logits,
     softmax_of_labels,
     warn_of_order,
+    warn_of_probabilities,
+    warn_of_single,
 )
 from sklearn_densconf.density._moments import Moments
 from sklearn_densconf.density._posterior import PosteriorMixin
@@ -46,6 +48,7 @@ from sklearn_densconf.openset._head import OpenSetHead
 from sklearn_densconf.openset._network_posterior import (
     Given,
     Softmax,
+    check_same_classes,
     columns_of,
     fitted_posterior,
 )
@@ -85,7 +88,8 @@ class OpenSetClassifier(PosteriorMixin):
         discount that costs this much mean confidence on held-out pictures, as the mean of 1 - ρ;
         T is 1 then, and w the mean width of the lower tail of s.
     logits : int, default=None
-        How many of the last columns of X are logits; None stands for the number of classes.
+        How many of the last columns of X are logits; None stands for the number of classes. 1 is
+        right for a network with a single logit for two classes: positive for the second.
     classes : array-like of shape (n_logits,), default=None
         The label of each logit, in the order of the logits. None: they are in the order of the
         sorted labels of y.
@@ -163,6 +167,7 @@ class OpenSetClassifier(PosteriorMixin):
         self.priors = priors
 
     _moments: Moments
+    _fitted_here = False  # whether posterior_ was fitted to the logits by `fit`
 
     @as_one_task
     def fit(
@@ -210,13 +215,21 @@ class OpenSetClassifier(PosteriorMixin):
         codes = encode_labels(y, self.classes_)
         cure = "pass classes=, the label of each logit in their order"
         warn_of_order(self._logits(X), codes, self.classes_, cure)
+        if self.posterior is None:
+            warn_of_probabilities(X[:, self._width :])
+        if self.logits is None and len(self.classes_) == 2:
+            given = codes if self._order is None else self._order[codes]
+            warn_of_single(X[:, self._width :], given)
         self._moments = measure(X[:, : self._width], codes, weight, len(self.classes_))
         check_present(labels, to_numpy(self._moments.count)[np.unique(codes)])
         if self.posterior is not None:
-            held_out = None if X_val is None else (self._logits(X_val), y_val)
+            held_out = None
+            if X_val is not None:
+                held_out = self._logits(check_features(self, X_val, reset=False)), y_val
             self.posterior_ = fitted_posterior(
                 self.posterior, self._logits(X), y, sample_weight, held_out
             )
+            self._fitted_here = self.posterior_ is not self.posterior
         if X_val is not None:
             return self.calibrate(X_val, y_val)
         self._check_posterior()
@@ -488,7 +501,7 @@ class OpenSetClassifier(PosteriorMixin):
         if not hasattr(self, "posterior_"):  # after partial_fit, which sees no logits twice
             check_is_fitted(self.posterior)
             self.posterior_ = self.posterior
-        columns_of(self.posterior_, self._width, self.classes_)
+        self._given_posterior()
 
     def _name_logits(self, labels: Array, X: Array) -> None:
         """Learn which columns are features, and which label each logit has."""
@@ -511,7 +524,7 @@ class OpenSetClassifier(PosteriorMixin):
         return self
 
     def _forget(self) -> None:
-        gaussians = "_moments", "density_", "background_", "posterior_"
+        gaussians = "_moments", "density_", "background_", "posterior_", "_fitted_here"
         for learned in (*gaussians, "location_", "scale_", "temperature_"):
             self.__dict__.pop(learned, None)
 
@@ -564,7 +577,15 @@ class OpenSetClassifier(PosteriorMixin):
     def _log_posterior(self) -> Softmax | Given:
         if self.posterior_ is None:
             return Softmax(self._width, self._order, self.temperature_)
-        return Given(self.posterior_, columns_of(self.posterior_, self._width, self.classes_))
+        return self._given_posterior()
+
+    def _given_posterior(self) -> Given:
+        """Return what evaluates a classifier; one that was fitted here takes sorted logits."""
+        check_same_classes(self.posterior_, self.classes_)
+        if self._fitted_here:
+            return Given(self.posterior_, slice(self._width, None), self._order)
+        n_logits = self.n_features_in_ - self._width
+        return Given(self.posterior_, columns_of(self.posterior_, self._width, n_logits))
 
     def _log_prior(self) -> np.ndarray:
         count = to_numpy(self._moments.count)
