@@ -1,23 +1,33 @@
 """Files that are there whole or not at all, and arrays with a checksum. A leaf.
 
-Everything is written under another name beside its place and then renamed, which POSIX and
-Windows do in one step: whoever dies meanwhile, a reader never sees half a file.
+Everything is written under another name beside its place, brought to the disk, and then renamed,
+which POSIX and Windows do in one step: whoever dies meanwhile, a reader never sees half a file.
+The other name tells whose it is, so that what dead processes left can be swept.
 
 An array is an ordinary .npy file with a checksum behind its values, where numpy does not look.
 """
 
 import hashlib
 import os
+import re
+import shutil
+import socket
+import sys
+import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
 
 UNFINISHED = "unfinished-"  # how the names of all that is temporary begin
+_NAME = re.compile(rf"{UNFINISHED}(?:([0-9a-f]{{12}})-(\d+)-)?[0-9a-f]{{32}}\.tmp")
+_DAY = 86400.0  # seconds, after which what another machine left counts as dead
+_ALIVE: set[str] = set()  # names that this process is writing to
+_BLOCK = 2**20  # bytes read at once
 
 
 @contextmanager
@@ -34,12 +44,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     Path
         The name to write to, in the same folder; removed if anything fails.
     """
-    unfinished = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}.tmp")
-    try:
+    with _unfinished(path.parent) as unfinished:
         yield unfinished
+        _bring_to_disk(unfinished)
         unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        _bring_to_disk(path.parent)
 
 
 @contextmanager
@@ -57,10 +66,30 @@ def whole_files(folder: Path) -> Iterator[Path]:
         The folder to write to; removed, with all that is in it, if anything fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=UNFINISHED) as name:
-        yield Path(name)
-        for path in sorted(Path(name).iterdir()):
-            os.replace(path, folder / path.name)
+    sweep(folder)
+    with _unfinished(folder) as unfinished:
+        unfinished.mkdir()
+        yield unfinished
+        written = sorted(unfinished.iterdir())
+        for path in written:
+            _bring_to_disk(path)
+        for path in written:
+            path.replace(folder / path.name)
+        _bring_to_disk(folder)
+
+
+def write_content(path: Path, content: bytes) -> None:
+    """Write bytes to a file: whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file; one that is there is replaced.
+    content : bytes
+        What it shall hold.
+    """
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def write_array(
@@ -122,6 +151,93 @@ def is_sound(path: Path, key: str, n_rows: int) -> bool:
     return np.load(path, mmap_mode="r").shape[:1] == (n_rows,)
 
 
+def sweep(folder: Path) -> None:
+    """Delete what processes that are dead were writing in a folder, and nothing else.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, which need not be there. What another machine writes there is left for a day.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if _is_left(folder / name):
+                delete_unfinished(folder / name)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Tell by its name whether a file or folder is one that was being written here."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def delete_unfinished(path: Path) -> None:
+    """Delete a file, or a folder with its files, that was being written; it may be gone."""
+    with suppress(OSError):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    name = f"{UNFINISHED}{_machine()}-{os.getpid()}-{uuid.uuid4().hex}.tmp"
+    _ALIVE.add(name)
+    try:
+        yield folder / name
+    finally:
+        delete_unfinished(folder / name)
+        _ALIVE.discard(name)
+
+
+def _is_left(path: Path) -> bool:
+    """Tell whether its writer is dead."""
+    found = _NAME.fullmatch(path.name)
+    if found is None or path.name in _ALIVE:
+        return False
+    machine, pid = found.groups()
+    if machine == _machine():
+        return int(pid) == os.getpid() or not _is_running(int(pid))
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > _DAY
+    return False
+
+
+def _is_running(pid: int) -> bool:
+    if sys.platform == "win32":  # os.kill would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+@cache
+def _machine() -> str:
+    """Return what tells process numbers of this machine, or container, from those of others."""
+    about = [socket.gethostname(), str(uuid.getnode())]
+    with suppress(OSError):
+        about.append(os.readlink("/proc/self/ns/pid"))
+    with suppress(OSError):
+        about.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    return hashlib.sha256(repr(about).encode()).hexdigest()[:12]
+
+
+def _bring_to_disk(path: Path) -> None:
+    """Have the machine write what it holds of a file or folder, so that a power cut takes none."""
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":  # folders cannot be opened there
+        return
+    number = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    try:
+        os.fsync(number)
+    except OSError:
+        if not is_folder:  # some file systems cannot do it for folders
+            raise
+    finally:
+        os.close(number)
+
+
 class _Summed:
     """A file whose content is hashed while it is written."""
 
@@ -132,6 +248,3 @@ class _Summed:
     def write(self, content: bytes) -> int:
         self.digest.update(content)
         return self._file.write(content)
-
-
-_BLOCK = 2**20  # bytes read at once

@@ -185,6 +185,14 @@ def test_a_damaged_run_file_is_named(tmp_path):
         distributed.predict(DENSITY, X, tmp_path)
 
 
+def test_a_folder_of_a_newer_version_says_so(tmp_path):
+    distributed.predict(DENSITY, X, tmp_path)
+    path = tmp_path / "run.json"
+    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    with pytest.raises(ValueError, match=r"run\.json is of version 2, .* knows 1: update it"):
+        distributed.predict(DENSITY, X, tmp_path)
+
+
 def test_files_of_others_are_neither_deleted_nor_replaced(tmp_path):
     others = ["unfinished-thesis.txt", "unfinished-" + "0" * 32, "from-7.npy", "from-here.npy"]
     for name in others:

@@ -1,6 +1,7 @@
 """The extractor's memory: each picture once, whoever asks, whoever dies."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -21,8 +22,10 @@ from sklearn.base import clone
 from sklearn_densconf import FeatureExtractor
 from sklearn_densconf.features import _array_cache, _extraction, _memory
 from sklearn_densconf.features._memory import FeatureStore, open_store
+from sklearn_densconf.features.inputs import _pictures
 from sklearn_densconf.features.inputs._rows import Rows
 
+PICTURES = np.random.default_rng(0).random((6, 1, 12, 12), np.float32)
 X = np.random.default_rng(0).random((40, 64), np.float32)
 
 
@@ -409,3 +412,131 @@ def test_a_shard_without_a_checksum_is_read(folder):
     shard = _shard(folder)
     shard.rename(shard.with_name(f"{shard.stem.partition('-')[0]}.npy"))
     assert FeatureStore(folder).find([bytes(16)]) == [0]
+
+
+@pytest.fixture
+def small_files():
+    """Let no file grow beyond 1 kB: what a full disk does, without filling one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_costs_the_memory_and_not_the_features(folder, small_files, tmp_path):
+    expected = FeatureExtractor(Logging("/dev/null")).fit_transform(X)
+    extractor = FeatureExtractor(Logging("/dev/null"), memory=folder).fit(X)
+    with pytest.warns(UserWarning, match=r"cannot be used as memory \(.*too large") as told:
+        features = [extractor.transform(X), extractor.transform(X[::-1])[::-1]]
+    for found in features:
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert len(told) == 1
+    assert not list(folder.rglob("unfinished-*"))
+
+
+def test_a_disk_that_fills_up_keeps_what_was_kept(folder, monkeypatch):
+    few = FeatureExtractor(Convolutional(), memory=folder).fit(PICTURES[:3])
+    kept = few.transform(PICTURES[:3])
+    expected = FeatureExtractor(Convolutional()).fit_transform(PICTURES)
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_memory, "write_content", full)
+    with pytest.warns(UserWarning, match="No space left on device"):
+        features = clone(few).fit(PICTURES).transform(PICTURES)
+    np.testing.assert_array_equal(features[:3], kept)
+    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_file_in_the_place_of_the_folder_costs_the_memory_and_not_the_features(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    extractor = FeatureExtractor(Convolutional(), memory=tmp_path / "file")
+    with pytest.warns(UserWarning, match="cannot be used as memory"):
+        features = extractor.fit_transform(PICTURES)
+    expected = FeatureExtractor(Convolutional()).fit_transform(PICTURES)
+    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_memory_of_a_newer_version_is_left_alone(folder):
+    extractor = FeatureExtractor(Convolutional(), memory=folder)
+    expected = extractor.fit_transform(PICTURES)
+    widths = next(folder.rglob("widths.json"))
+    widths.write_text('{"version": 2, "widths": [3]}')
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    _begin_again()
+    with pytest.warns(UserWarning, match="a newer version wrote it, 2: update sklearn_densconf"):
+        features = clone(extractor).fit_transform(PICTURES)
+    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next(folder):
+    writer = _process(
+        "import os, sys; from pathlib import Path\n"
+        "from sklearn_densconf._files import whole_file\n"
+        "folder = Path(sys.argv[1]); folder.mkdir()\n"
+        "with whole_file(folder / 'shard.npy') as unfinished:\n"
+        "    unfinished.touch(); os._exit(0)\n",
+        folder,
+    )
+    writer.wait()
+    assert len(list(folder.iterdir())) == 1
+    store = FeatureStore(folder)
+    store.add([bytes(16)], np.ones((1, 2), np.float32), [2])
+    store.find([bytes(16)])
+    assert len(list(folder.iterdir())) == 2
+    assert not list(folder.glob("unfinished-*"))
+
+
+def _save(path, seed):
+    """Write a picture in place, and give it the time that it had."""
+    before = path.stat() if path.exists() else None
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(pixels).save(path, format="BMP")
+    if before is not None:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_picture_of_equal_size_and_time_is_another_picture(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(_pictures, "_JUST_NOW", 0)
+    path = tmp_path / "picture.bmp"
+    _save(path, 0)
+    extractor = FeatureExtractor(torch.nn.Flatten(), memory=folder).fit([path])
+    first = extractor.transform([path])
+    time.sleep(0.02)  # kernels count the time in steps
+    _save(path, 1)
+    assert (extractor.transform([path]) != first).any()
+
+
+def test_a_picture_that_was_just_written_is_read_again(tmp_path, folder):
+    path = tmp_path / "picture.bmp"
+    for seed in range(20):  # often within one step of the clock
+        _save(path, seed)
+        fresh = FeatureExtractor(torch.nn.Flatten()).fit_transform([path])
+        kept = FeatureExtractor(torch.nn.Flatten(), memory=folder).fit_transform([path])
+        np.testing.assert_array_equal(kept, fresh)
+
+
+def test_a_relative_path_is_another_picture_in_another_folder(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(_pictures, "_JUST_NOW", 0)
+    extractor = FeatureExtractor(torch.nn.Flatten(), memory=folder)
+    found = []
+    for seed, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        _save(tmp_path / name / "picture.bmp", seed)
+        os.utime(tmp_path / name / "picture.bmp", (0, 0))
+        monkeypatch.chdir(tmp_path / name)
+        found.append(extractor.fit_transform(["picture.bmp"]))
+    assert (found[0] != found[1]).any()
+
+
+def test_a_picture_that_did_not_change_is_hashed_once(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(_pictures, "_JUST_NOW", 0)
+    path = tmp_path / "picture.bmp"
+    _save(path, 0)
+    extractor = FeatureExtractor(torch.nn.Flatten(), memory=folder)
+    expected = extractor.fit_transform([path])
+    monkeypatch.setattr(_pictures, "digest", None)
+    np.testing.assert_array_equal(extractor.transform([path]), expected)

@@ -19,6 +19,7 @@ import torch
 from networks import Convolutional
 from torch import nn
 
+from sklearn_densconf import FeatureExtractor
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features import FrozenBackbone
 
@@ -189,6 +190,33 @@ def test_the_code_of_the_networks_class_enters_the_fingerprint(monkeypatch, edit
         prints.append([joblib.hash(frozen), frozen.fingerprint])
     first, second = prints
     assert [a == b for a, b in zip(first, second, strict=True)] == [edit == {}] * 2
+
+
+def _edited(monkeypatch, **change):
+    edited = ModuleType("edited")
+    exec(MODULE.format(**{"by": 2, "offset": 1, "operation": "+", **change}), vars(edited))
+    monkeypatch.setitem(sys.modules, "edited", edited)
+    return edited
+
+
+def test_a_loaded_network_is_compared_with_the_code_that_is_there(monkeypatch, tmp_path):
+    X = np.ones((2, 3), np.float32)
+    saved = FeatureExtractor(_edited(monkeypatch).Net(), memory=tmp_path).fit(X)
+    before = saved.transform(X)
+    pickled = pickle.dumps(saved)
+    again = pickle.loads(pickled)
+    np.testing.assert_array_equal(again.transform(X), before)
+    assert again.backbone_.fingerprint == saved.backbone_.fingerprint
+    _edited(monkeypatch, offset=2)
+    loaded = pickle.loads(pickled)
+    with pytest.warns(UserWarning, match=r"the code of Net, .* is not that with which it was") as w:
+        after = loaded.transform(X)
+    np.testing.assert_array_equal(after, before + 1)
+    assert len(w) == 1
+    assert loaded.backbone_.fingerprint != saved.backbone_.fingerprint
+    without_memory = pickle.loads(pickled).set_params(memory=None)
+    with pytest.warns(UserWarning, match="the code of Net"):
+        without_memory.transform(X)
 
 
 def _scaled(picture, factor=2):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sklearn_densconf._files import write_content
 from sklearn_densconf.comparison._words import command, describe_run, name_run
 from sklearn_densconf.evaluation._case import Case, Shown, show_cases
 from sklearn_densconf.evaluation._figures import save_figure
@@ -47,7 +48,7 @@ def write_page(
             name = f"{results['settings']['dataset']}-{case.name}"
             parts += _section(case, shown, name, drawings)
     parts += _colophon(runs[0])
-    path.write_text("\n".join(parts), encoding="utf-8")
+    write_content(path, "\n".join(parts).encode())
 
 
 def _about(results: Results) -> Iterator[str]:

@@ -16,11 +16,19 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
 from sklearn_densconf._array import to_numpy
-from sklearn_densconf._files import UNFINISHED, is_sound, whole_file, write_array
+from sklearn_densconf._files import (
+    UNFINISHED,
+    delete_unfinished,
+    is_sound,
+    is_unfinished,
+    write_array,
+    write_content,
+)
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.distributed._engine import each
 from sklearn_densconf.distributed._model_file import delete_model
 
+VERSION = 1  # of the folder
 PART = "from-{}.npy"  # by the number of its first sample
 
 
@@ -136,9 +144,13 @@ def _claim(folder: Path, about: dict[str, Any], files: list[Path]) -> None:
                 f"{folder} has {others[:3]}, which no run wrote that began there: pass another "
                 "folder, or move these files"
             )
-        with whole_file(path) as unfinished:
-            unfinished.write_text(json.dumps(about))
+        write_content(path, json.dumps({"version": VERSION, **about}).encode())
     found = _read_run(path)
+    if (version := found.get("version", 1)) != VERSION:
+        raise ValueError(
+            f"{path} is of version {version!r}, and this version of sklearn_densconf knows "
+            f"{VERSION}: update it, or pass another folder"
+        )
     if differing := [name for name, value in about.items() if found.get(name) != value]:
         raise ValueError(
             f"{folder} has results of another run, with another {' and another '.join(differing)}: "
@@ -221,5 +233,5 @@ def _sweep(folder: Path) -> None:
     for path in folder.glob(f"{UNFINISHED}*"):
         if path.is_dir() and re.fullmatch(rf"{UNFINISHED}model-\w{{8}}", path.name):
             delete_model(path)
-        elif re.fullmatch(rf"{UNFINISHED}[0-9a-f]{{32}}\.tmp", path.name):
-            path.unlink(missing_ok=True)
+        elif path.is_file() and is_unfinished(path):
+            delete_unfinished(path)

@@ -1,12 +1,13 @@
 """What the figures share: panels, curves over runs, and SVG."""
 
 from collections.abc import Callable, Sequence
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sklearn_densconf._files import write_content
 from sklearn_densconf._optional import import_optional
 
 PANEL = (4.6, 3.8)  # inches
@@ -36,8 +37,10 @@ def means_of_runs(runs: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
 def save_figure(figure: Any, path: Path, formats: Sequence[str]) -> None:
     """Write a figure as SVG and in other formats; ``path`` has no suffix."""
     for kind in set(formats) - {"svg"}:
-        figure.savefig(path.with_suffix(f".{kind}"), dpi=150)
-    path.with_suffix(".svg").write_text(as_svg(figure, path.name), encoding="utf-8")
+        content = BytesIO()
+        figure.savefig(content, format=kind, dpi=150)
+        write_content(path.with_suffix(f".{kind}"), content.getvalue())
+    write_content(path.with_suffix(".svg"), as_svg(figure, path.name).encode())
 
 
 def as_svg(figure: Any, salt: str) -> str:

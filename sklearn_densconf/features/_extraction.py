@@ -35,6 +35,7 @@ VALUES_AT_ONCE = 2**19
 _TENSOR_CORES = {("cuda", "float16"), ("cuda", "bfloat16")}
 
 Part = tuple[np.ndarray, np.ndarray]  # indices of samples, their features
+_Rows = dict[bytes, np.ndarray]  # features by the digest of their sample
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Extraction:
             return self._widths
         if not self.store.widths:  # one store has the features of one shape of samples
             self._check_rows(source, self._looked_up(self.store, source, first))
-        return self.store.widths
+        return self.store.widths or self._widths  # without rights, nothing is kept
 
     def _check_rows(self, source: Source, alone: np.ndarray) -> None:
         """Warn, once a network, if the features of a sample depend on the rest of its batch."""
@@ -161,30 +162,44 @@ class Extraction:
         digests = source.digests(block)
         numbers = store.find(digests)
         missing = np.flatnonzero(numbers < 0)
-        if len(missing):
-            self._remember(store, source, {int(block[row]): digests[row] for row in missing})
-            numbers = store.find(digests)
-        return store.read(numbers)
+        if not len(missing):
+            return store.read(numbers)
+        unkept = self._remember(store, source, {int(block[row]): digests[row] for row in missing})
+        numbers = store.find(digests)
+        if not unkept:
+            return store.read(numbers)
+        return _filled(store, numbers, digests, unkept)
 
-    def _remember(self, store: FeatureStore, source: Source, digest_of: dict[int, bytes]) -> None:
-        """Compute and keep the features of samples that are not kept yet, each picture once."""
+    def _remember(self, store: FeatureStore, source: Source, digest_of: dict[int, bytes]) -> _Rows:
+        """Compute and keep features that are not kept yet, each picture once.
+
+        Returns those that could not be kept.
+        """
         chosen = sorted({digest: index for index, digest in digest_of.items()}.values())
         computed: list[Part] = []
+        unkept: _Rows = {}
         due = time.monotonic() + KEEP_EVERY
         try:
             for part in self._computed(source, np.array(chosen, np.intp)):
                 computed.append(part)
                 if time.monotonic() > due:
-                    self._keep(store, computed, digest_of)
+                    unkept |= self._keep(store, computed, digest_of)
                     due = time.monotonic() + KEEP_EVERY
         finally:  # what an interrupted run has computed is kept
-            self._keep(store, computed, digest_of)
+            unkept |= self._keep(store, computed, digest_of)
+        return unkept
 
-    def _keep(self, store: FeatureStore, computed: list[Part], digest_of: dict[int, bytes]) -> None:
-        if computed:
-            digests = [digest_of[int(index)] for indices, _ in computed for index in indices]
-            store.add(digests, np.concatenate([part for _, part in computed]), self._widths)
-            computed.clear()
+    def _keep(
+        self, store: FeatureStore, computed: list[Part], digest_of: dict[int, bytes]
+    ) -> _Rows:
+        """Keep what was computed; return what could not be kept."""
+        if not computed:
+            return {}
+        digests = [digest_of[int(index)] for indices, _ in computed for index in indices]
+        features = np.concatenate([part for _, part in computed])
+        computed.clear()
+        kept = store.add(digests, features, self._widths)
+        return {} if kept else dict(zip(digests, features, strict=True))
 
     def _computed(self, source: Source, indices: np.ndarray) -> Iterator[Part]:
         """Run samples through the network; the features of a batch are fetched during the next."""
@@ -273,6 +288,19 @@ class Extraction:
             return plan
         tqdm = import_optional("tqdm.auto", "verbose > 0")
         return tqdm.tqdm(plan, desc="Features", unit="batch")
+
+
+def _filled(
+    store: FeatureStore, numbers: np.ndarray, digests: list[bytes], unkept: _Rows
+) -> np.ndarray:
+    """Return features, some of a memory and some that it could not keep."""
+    computed = np.array([digest in unkept for digest in digests]) & (numbers < 0)
+    out = np.empty((len(numbers), len(next(iter(unkept.values())))), np.float32)
+    if not computed.all():
+        out[~computed] = store.read(numbers[~computed])
+    for row in np.flatnonzero(computed):
+        out[row] = unkept[digests[row]]
+    return out
 
 
 def _with_channel_last(batch: torch.Tensor) -> torch.Tensor:

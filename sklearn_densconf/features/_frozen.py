@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import pickle
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,17 +99,34 @@ class FrozenBackbone:
 
     def _begin(self) -> None:
         self._on_device: dict[tuple[torch.device, bool], list[torch.Tensor]] = {}
+        self._before: tuple[str, str] | None = None  # hashes of the code and of all, from a file
         self.learned = Learned()
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, structure and the code of the network's own classes (64 hex digits)."""
-        skeleton = self._skeleton
-        structure = (told(skeleton), _places(skeleton)) if has_graph(skeleton) else skeleton
-        digest = hashlib.sha256(fingerprint(structure, self._slots).encode())
+        if self._before is not None and self._before[0] == self._code:
+            return self._before[1]
+        digest = hashlib.sha256(self._code.encode())
         for array in self._arrays:
             digest.update(array.data)
         return digest.hexdigest()
+
+    @cached_property
+    def _code(self) -> str:
+        """Hash of structure and code, as they are here; a warning if a file had other code."""
+        skeleton = self._skeleton
+        structure = (told(skeleton), _places(skeleton)) if has_graph(skeleton) else skeleton
+        code = fingerprint(structure, self._slots)
+        if self._before is not None and self._before[0] != code:
+            warnings.warn(
+                f"the code of {_name(skeleton)}, or the version of its library, is not that with "
+                "which it was saved: its features may differ from those that were fitted, and none "
+                "are taken from memory that the other code made. Fit again, or restore the code",
+                UserWarning,
+                stacklevel=2,
+            )
+        return code
 
     @property
     def can_be_pickled(self) -> bool:
@@ -151,6 +169,8 @@ class FrozenBackbone:
         torch.nn.Module
             A module of the same class. Do not train it: others share its weights.
         """
+        if self._before is not None:
+            self._code  # noqa: B018 - warns
         place = torch.device(device), channels_last
         if place not in self._on_device:
             with torch.inference_mode(False):  # else they could never enter autograd
@@ -178,7 +198,8 @@ class FrozenBackbone:
             structure = cloudpickle.dumps((self._skeleton, self._slots))  # with the classes
             return _held_pickled, (structure, self._arrays, self.fingerprint)
         # The fingerprint tells hashes of the pickle what pickles leave out: code, order of layers.
-        return _held, (self._skeleton, self._slots, self._arrays, self.fingerprint)
+        hashes = self.fingerprint, self._code
+        return _held, (self._skeleton, self._slots, self._arrays, *hashes)
 
     @cached_property
     def _pickled(self) -> bytes:
@@ -194,19 +215,22 @@ def _held(
     slots: list[_Slot],
     arrays: list[np.ndarray],
     fingerprint: str | None = None,
+    code: str | None = None,
 ) -> FrozenBackbone:
+    """Return what was pickled; code that is not in the pickle is compared when it is used."""
     _tell_transformers(skeleton)
     held = FrozenBackbone.__new__(FrozenBackbone)
     held._skeleton, held._slots, held._arrays = skeleton, slots, arrays
     held._begin()
-    if fingerprint is not None:  # else it is computed when it is asked for
-        held.fingerprint = fingerprint
+    if fingerprint is not None and code is not None:  # else computed when they are asked for
+        held._before = code, fingerprint
     return held
 
 
 def _held_pickled(structure: bytes, arrays: Any, fingerprint: str) -> FrozenBackbone:
     skeleton, slots = pickle.loads(structure)
-    held = _held(skeleton, slots, arrays, fingerprint)
+    held = _held(skeleton, slots, arrays)
+    held.fingerprint = fingerprint  # of the code in the pickle itself
     held._pickled = structure  # a graph that was pickled before is pickled to other bytes
     return held
 

@@ -4,10 +4,13 @@ One shard is one file: a structured array of (digest, features), written under a
 then renamed. So a shard is there whole or not at all, whoever dies meanwhile, and nobody waits for
 anybody; two processes that compute the same picture at the same time both write it, which costs
 space and harms nothing. A shard's name has a checksum of it: one that a disk has changed, or that
-cannot be read, is set aside with a warning, and what it held is computed again.
+cannot be read, is set aside with a warning, and what it held is computed again. A folder that
+cannot be written costs what would have been kept, and a warning; one that a newer version has
+written is left alone.
 """
 
 import hashlib
+import io
 import json
 import os
 import threading
@@ -21,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_densconf._files import whole_file
+from sklearn_densconf._files import sweep, write_content
 from sklearn_densconf.features.inputs._digests import DIGEST_BYTES
 
 
@@ -43,15 +46,24 @@ class FeatureStore:
         self._ends: list[int] = [0]  # numbers of the shards' first rows, and the next number
         self._number: dict[bytes, int] = {}
         self._widths: list[int] = []
+        self._is_newer = False
+        self._complained = False
 
     @property
     def widths(self) -> list[int]:
         """Number of columns of each layer; empty before anything was kept."""
-        if not self._widths and self._widths_path.exists():
+        if not self._widths and not self._is_newer:
             try:
-                self._widths = _checked_widths(json.loads(self._widths_path.read_text()))
-            except ValueError as error:
+                self._widths = _checked_widths(json.loads(self._widths_path.read_bytes()))
+            except FileNotFoundError:
+                pass
+            except _Newer as error:
+                self._is_newer = True
+                self._complain(error)
+            except (ValueError, RecursionError) as error:
                 _set_aside(self._widths_path, error)
+            except OSError as error:
+                self._complain(error)
         return self._widths
 
     def find(self, digests: list[bytes]) -> np.ndarray:
@@ -74,7 +86,7 @@ class FeatureStore:
             out[rows] = kept["features"][numbers[rows] - self._ends[shard]]
         return out
 
-    def add(self, digests: list[bytes], features: np.ndarray, widths: list[int]) -> None:
+    def add(self, digests: list[bytes], features: np.ndarray, widths: list[int]) -> bool:
         """Keep features, in a new shard.
 
         Parameters
@@ -85,14 +97,43 @@ class FeatureStore:
             The features.
         widths : list of int
             Number of columns of each layer.
+
+        Returns
+        -------
+        bool
+            Whether they are kept: not where the folder cannot be written.
         """
+        if self._is_newer:
+            return False
+        try:
+            self._write(digests, features, widths)
+        except OSError as error:
+            self._complain(error)
+            return False
+        return True
+
+    def _write(self, digests: list[bytes], features: np.ndarray, widths: list[int]) -> None:
         shard = np.empty(len(digests), _record(features.shape[1]))
         shard["digest"] = np.frombuffer(b"".join(digests), shard.dtype["digest"])
         shard["features"] = features
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._widths_path.exists():
-            _write(self._widths_path, json.dumps(widths).encode())
-        _write(self._folder / f"{uuid.uuid4().hex}-{_checksum(shard)}.npy", shard)
+            write_content(self._widths_path, json.dumps(widths).encode())
+        content = io.BytesIO()
+        np.save(content, shard)
+        name = f"{uuid.uuid4().hex}-{_checksum(shard)}.npy"
+        write_content(self._folder / name, content.getvalue())
+
+    def _complain(self, error: Exception) -> None:
+        """Warn, once, that this memory is of no use."""
+        if not self._complained:
+            self._complained = True
+            warnings.warn(
+                f"{self._folder} cannot be used as memory ({error}): features are computed, but "
+                "not kept. Make room, set its rights, or pass another folder",
+                UserWarning,
+                stacklevel=2,
+            )
 
     @property
     def place(self) -> tuple[str, bool]:
@@ -101,7 +142,11 @@ class FeatureStore:
 
     def _refresh(self) -> None:
         """Take note of shards that were written since, by whomever, or deleted."""
-        names = os.listdir(self._folder) if self._folder.exists() else []
+        try:
+            names = os.listdir(self._folder)
+        except OSError:  # deleted since, or without rights
+            names = []
+        sweep(self._folder)
         there = {name for name in names if name.endswith(".npy")}
         if self._seen - there:  # numbers are never given again: other threads may hold them
             self._seen, self._number = set(), {}
@@ -160,19 +205,17 @@ def _record(width: int) -> np.dtype:
     return np.dtype([("digest", f"V{DIGEST_BYTES}"), ("features", "<f4", (width,))])
 
 
-def _write(path: Path, content: bytes | np.ndarray) -> None:
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            np.save(file, content)
-
-
 def _checksum(shard: np.ndarray) -> str:
     return hashlib.blake2b(shard.data, digest_size=8).hexdigest()
 
 
+class _Newer(Exception):
+    """What is said of a folder that a newer version wrote."""
+
+
 def _checked_widths(widths: Any) -> list[int]:
+    if isinstance(widths, dict) and "version" in widths:
+        raise _Newer(f"a newer version wrote it, {widths['version']!r}: update sklearn_densconf")
     is_right = isinstance(widths, list) and all(type(each) is int and each > 0 for each in widths)
     if not is_right or not widths:
         raise ValueError(f"it has {widths!r} for the numbers of columns")
@@ -181,11 +224,12 @@ def _checked_widths(widths: Any) -> list[int]:
 
 def _set_aside(path: Path, error: Exception) -> None:
     """Rename a damaged file, so that it is looked at once and can be looked into."""
-    with suppress(FileNotFoundError):  # another process was first
+    done = "it is left out"
+    with suppress(OSError):  # another process was first, or the folder cannot be written
         path.replace(path.with_name(f"{path.name}.damaged"))
+        done = f"it is set aside as {path.name}.damaged"
     warnings.warn(
-        f"{path} cannot be read ({error}): it is set aside as {path.name}.damaged, and what it "
-        "held is computed again",
+        f"{path} cannot be read ({error}): {done}, and what it held is computed again",
         UserWarning,
         stacklevel=2,
     )

@@ -1,11 +1,11 @@
 """One page of several runs: docs/reproduction.md is made by this, never by hand."""
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sklearn_densconf._files import write_content
 from sklearn_densconf.evaluation._case import Case, collect_findings, show_cases
 from sklearn_densconf.evaluation._tables import Table, findings_tables
 from sklearn_densconf.paper._confidences import COMPARED, DENSITY, SOFTMAX
@@ -38,7 +38,7 @@ def summarise(results: list[Path], out: Path) -> Path:
     read = [(_read(path), path.parent) for path in results]
     (out.parent / _DRAWINGS).mkdir(parents=True, exist_ok=True)
     sections = [_section(run, source, out.parent) for run, source in read]
-    out.write_text("\n".join([_HEAD, *sections]), encoding="utf-8")
+    write_content(out, "\n".join([_HEAD, *sections]).encode())
     return out
 
 
@@ -81,7 +81,7 @@ def _drawing(case: Case, run: str, source: Path, target: Path) -> Iterator[str]:
     drawing = source / f"{case.name}.svg"
     if drawing.exists():
         place = _DRAWINGS / f"{run.lower().replace(' ', '-').replace(',', '')}-{drawing.name}"
-        shutil.copyfile(drawing, target / place)
+        write_content(target / place, drawing.read_bytes())
         yield f"![{_heading(case)}, {run}]({place.as_posix()})\n"
 
 

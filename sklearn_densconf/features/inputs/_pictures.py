@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import time
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -268,8 +269,7 @@ def _called(file: Any) -> str:
 
 def _item_digest(item: Any) -> bytes:
     if is_path(item):
-        about = Path(item).stat()
-        return _file_digest(os.fspath(item), about.st_size, about.st_mtime_ns)
+        return _file_digest(os.path.abspath(item))
     if is_file_content(item):
         return digest(start_of("file"), item if isinstance(item, bytes) else item.getvalue())
     if hasattr(item, "convert"):
@@ -282,6 +282,19 @@ def _item_digest(item: Any) -> bytes:
     return digest(start_of(kind, values.dtype.str, values.shape), values)
 
 
-@lru_cache(maxsize=2**20)  # a file is read again only after it changed
-def _file_digest(path: str, size: int, modified: int) -> bytes:  # noqa: ARG001 - parts of the key
+def _file_digest(path: str) -> bytes:
+    """Hash a file; one that was hashed before is read again if anything about it has changed."""
+    about = os.stat(path)
+    changed = max(about.st_mtime_ns, about.st_ctime_ns)
+    if abs(time.time_ns() - changed) < _JUST_NOW:  # the next change may have the same time
+        return digest(start_of("file"), Path(path).read_bytes())
+    number = about.st_dev, about.st_ino
+    return _known_digest(path, number, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+@lru_cache(maxsize=2**20)
+def _known_digest(path: str, *_about: Any) -> bytes:
     return digest(start_of("file"), Path(path).read_bytes())
+
+
+_JUST_NOW = 3_000_000_000  # nanoseconds: some file systems count the time in steps of two seconds
