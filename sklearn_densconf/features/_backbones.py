@@ -15,6 +15,7 @@ from torch import nn
 
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._built import BuiltBackbone, OnnxFile
+from sklearn_densconf.features._forward import input_dtype
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._layers import named_layers
 from sklearn_densconf.features._training import train
@@ -78,6 +79,13 @@ def layer_names(network: Any) -> list[str]:
     if isinstance(network, (FrozenBackbone, BuiltBackbone)):
         return network.layer_names
     return [name for name, _ in named_layers(network.module_)]
+
+
+def floats_of(network: Any) -> torch.dtype:
+    """Return the type of floating-point samples for what `resolve` gave."""
+    if isinstance(network, (FrozenBackbone, BuiltBackbone)):
+        return input_dtype(network)
+    return input_dtype(next(network.module_.parameters(), torch.empty(0)))
 
 
 def as_frozen(network: Any, source: Source, y: Any) -> Backbone:

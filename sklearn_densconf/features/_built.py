@@ -65,7 +65,9 @@ class BuiltBackbone:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the first floating-point parameter, float32 without any."""
+        """Type of the first floating-point parameter or input of ONNX, float32 without any."""
+        if isinstance(self._module, OnnxNetwork):
+            return torch.float64 if self._module.takes_float64 else torch.float32
         floating = (p.dtype for p in self._module.parameters() if p.is_floating_point())
         return next(floating, torch.float32)
 
@@ -175,6 +177,7 @@ class OnnxNetwork(nn.Module):
         self.digest = hashlib.sha256(content).hexdigest()
         self._session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
         self._types = {each.name: each.type for each in self._session.get_inputs()}
+        self.takes_float64 = "tensor(double)" in self._types.values()
 
     def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the model's outputs, on the inputs' device."""

@@ -20,7 +20,7 @@ from sklearn_densconf._callbacks import (
     with_callbacks,
 )
 from sklearn_densconf._fingerprint import fingerprint
-from sklearn_densconf.features._backbones import as_frozen, layer_names, resolve
+from sklearn_densconf.features._backbones import as_frozen, floats_of, layer_names, resolve
 from sklearn_densconf.features._device import choose_device
 from sklearn_densconf.features._extraction import Extraction
 from sklearn_densconf.features._frozen import FrozenBackbone
@@ -79,7 +79,8 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     device : str, default="auto"
         Where to compute, chosen when used: "auto" takes CUDA, MPS or the CPU, the first there is.
     precision : {"float32", "bfloat16", "float16"}, default="float32"
-        Other than "float32" computes under autocast. Features are float32 in any case.
+        Other than "float32" computes under autocast. Features are float32 in any case, of a network
+        of float64 the results of a computation in float64.
     compile : bool, default=False
         Whether `torch.compile` makes code for the network and this machine, once a process and
         shape of a batch: from seconds to minutes, worth it for many pictures. For ``layer=None``.
@@ -296,7 +297,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 f"compile=True gives the network's output only, but layer={self.layer!r}: set "
                 "layer=None, or compile=False"
             )
-        source = open_source(self, X, self._reading(None))
+        source = open_source(self, X, self._reading(None, network))
         self.input_shape_ = source.shape
         self.backbone_ = as_frozen(network, source, y)
         extraction = self._extraction()
@@ -312,12 +313,17 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     def _prepared(self, X: Any) -> Source:
         check_is_fitted(self)
-        return open_source(self, X, self._reading(self.input_shape_))
+        return open_source(self, X, self._reading(self.input_shape_, self.backbone_))
 
-    def _reading(self, learned_shape: tuple[int, ...] | None) -> Reading:
-        given = None if self.input_shape is None else tuple(self.input_shape)
-        of_library = self._preprocessing_of_library
-        return Reading(self.preprocessing, of_library, given, learned_shape, self.exif_transpose)
+    def _reading(self, learned_shape: tuple[int, ...] | None, network: Any) -> Reading:
+        return Reading(
+            self.preprocessing,
+            self._preprocessing_of_library,
+            None if self.input_shape is None else tuple(self.input_shape),
+            learned_shape,
+            self.exif_transpose,
+            floats_of(network),
+        )
 
     def _extraction(self) -> Extraction:
         return Extraction(

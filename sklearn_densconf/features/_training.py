@@ -88,5 +88,6 @@ def _as_taken(module: torch.nn.Module, X: Batch) -> Batch:
     try:
         module(**first.tensors) if isinstance(first, Named) else module(first)
     except RuntimeError:
-        return X.to(torch.float32)
+        floating = (p.dtype for p in module.parameters() if p.is_floating_point())
+        return X.to(next(floating, torch.float32))
     return X

@@ -41,6 +41,8 @@ class Reading:
         The shape of samples at ``fit``; None in ``fit`` itself.
     exif_transpose : bool
         Whether pictures are turned as their EXIF data say.
+    floats : torch.dtype
+        Type of the floating-point values: float64 for a network of that type, else float32.
     """
 
     preprocessing: Preprocessing | None
@@ -48,6 +50,7 @@ class Reading:
     input_shape: tuple[int, ...] | None
     learned_shape: Any
     exif_transpose: bool = False
+    floats: torch.dtype = torch.float32
 
     @property
     def in_fit(self) -> bool:
@@ -94,7 +97,8 @@ def open_source(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
     if pictures is None:
         values = checked_array(estimator, X, reset=reading.in_fit)
         if reading.preprocessing is None and not (reading.of_library and is_pixels(values)):
-            return Rows(values, reading.learned_shape or reading.input_shape)
+            wanted = reading.learned_shape or reading.input_shape
+            return Rows(values, wanted, reading.floats)
         pictures = as_pictures(values, reading.input_shape)
     return _pictures(pictures, reading)
 
@@ -106,24 +110,25 @@ def _mapping(X: Mapping[str, Any], reading: Reading) -> Source:
             "X is a mapping of arrays, which no preprocessing is for: preprocess the arrays, or "
             "give a list of samples"
         )
-    return Mappings(X, reading.learned_shape)
+    return Mappings(X, reading.learned_shape, reading.floats)
 
 
 def _items(X: Any, reading: Reading, collate: Any) -> Source | None:
     """Return samples that a function puts together; None if they are none such."""
     first = _first(X)
+    learned, floats = reading.learned_shape, reading.floats
     if isinstance(first, Mapping) or (isinstance(first, tuple) and isinstance(first[0], Mapping)):
         preprocess = reading.preprocessing
         together = collate or collated
         function = partial(_preprocessed, preprocess, together) if preprocess else together
-        return Items(X, function, mapping_digest, reading.learned_shape, "mappings")
+        return Items(X, function, mapping_digest, learned, "mappings", floats=floats)
     if collate is not None:
-        return Items(X, collate, _any_digest, reading.learned_shape, "a DataLoader's samples")
+        return Items(X, collate, _any_digest, learned, "a DataLoader's samples", floats=floats)
     if reading.preprocessing is not None and is_text(first):
         texts = np.asarray(X, dtype=object).ravel().tolist()
         function = partial(_tokenized, reading.preprocessing)
         what = "texts (sample 0 names no file)"
-        return Items(texts, function, text_digest, reading.learned_shape, what)
+        return Items(texts, function, text_digest, learned, what, floats=floats)
     return None
 
 
@@ -156,7 +161,7 @@ def _any_digest(item: Any) -> bytes:
 
 def _pictures(pictures: Any, reading: Reading) -> Pictures:
     """Return pictures; only without a preprocessing is ``input_shape`` what they must have."""
-    preprocessing = reading.of_pictures or Plain(reading.input_shape)
+    preprocessing = reading.of_pictures or Plain(reading.input_shape, reading.floats)
     shape = None if reading.of_pictures else reading.input_shape
     wanted = reading.learned_shape or shape
-    return Pictures(pictures, preprocessing, wanted, reading.exif_transpose)
+    return Pictures(pictures, preprocessing, wanted, reading.exif_transpose, reading.floats)

@@ -30,6 +30,8 @@ class Items:
         Shape of one sample, or names and shapes, at ``fit``.
     what : str
         What the samples were taken for; told where they cannot be put together.
+    floats : torch.dtype
+        Type of the floating-point values.
     """
 
     in_memory = False
@@ -41,7 +43,10 @@ class Items:
         digest_of: Callable[[Any], bytes],
         learned: Any,
         what: str,
+        *,
+        floats: torch.dtype = torch.float32,
     ) -> None:
+        self._floats = floats
         self._items = items
         self._collate = collate
         self._digest_of = digest_of
@@ -75,7 +80,7 @@ class Items:
                 f"{self.name(int(indices[0]))} on."
             )
             raise
-        return as_batch(made, len(indices))
+        return as_batch(made, len(indices), self._floats)
 
     def digests(self, indices: np.ndarray) -> list[bytes]:
         """Hash the content of samples."""
@@ -90,7 +95,7 @@ class Items:
         return None if labels[0] is None else np.asarray(labels)
 
 
-def as_batch(made: Any, n: int) -> Batch:
+def as_batch(made: Any, n: int, floats: torch.dtype = torch.float32) -> Batch:
     """Return what a function made of samples as a batch; labels are left out.
 
     Parameters
@@ -99,11 +104,13 @@ def as_batch(made: Any, n: int) -> Batch:
         A tensor or array, tensors or arrays by name, or a tuple that begins with these.
     n : int
         The number of samples.
+    floats : torch.dtype
+        Type of the floating-point values.
 
     Returns
     -------
     Tensor or Named
-        The batch: whole numbers as int64, truth values as they are, else float32.
+        The batch: whole numbers as int64, truth values as they are, else ``floats``.
 
     Raises
     ------
@@ -112,20 +119,20 @@ def as_batch(made: Any, n: int) -> Batch:
     """
     made = input_of(made)
     if isinstance(made, Mapping):
-        tensors = {str(k): _tensor(v) for k, v in made.items() if k not in LABELS}
+        tensors = {str(k): _tensor(v, floats) for k, v in made.items() if k not in LABELS}
         known = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         if known and all(tensor.ndim and len(tensor) == n for tensor in known.values()):
             return Named(known)
         shapes = {name: tuple(tensor.shape) for name, tensor in known.items()}
         raise TypeError(f"a batch of {n} must have tensors by name of that length, got {shapes}")
-    tensor = _tensor(made)
+    tensor = _tensor(made, floats)
     if tensor is None or tensor.ndim == 0 or len(tensor) != n:
         got = type(made).__name__ if tensor is None else str(tuple(tensor.shape))
         raise TypeError(f"a batch of {n} samples must be a tensor, or tensors by name, got {got}")
     return tensor
 
 
-def _tensor(value: Any) -> torch.Tensor | None:
+def _tensor(value: Any, floats: torch.dtype) -> torch.Tensor | None:
     if isinstance(value, (list, np.ndarray)):
         array = np.asarray(value)
         value = to_tensor(array) if array.dtype.kind in "biuf" else None
@@ -133,7 +140,7 @@ def _tensor(value: Any) -> torch.Tensor | None:
         return None
     if value.dtype == torch.bool:
         return value.detach()
-    return value.detach().to(torch.float32 if value.is_floating_point() else torch.int64)
+    return value.detach().to(floats if value.is_floating_point() else torch.int64)
 
 
 def collated(items: list[Any]) -> Any:

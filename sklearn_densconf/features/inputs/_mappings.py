@@ -25,6 +25,8 @@ class Mappings:
     learned : tuple of (str, tuple of int) or None
         Names and shapes at ``fit``. Names and numbers of axes must be those; the lengths of
         sequences may differ.
+    floats : torch.dtype
+        Type of the floating-point values.
 
     Raises
     ------
@@ -34,9 +36,14 @@ class Mappings:
 
     in_memory = True
 
-    def __init__(self, arrays: Mapping[str, Any], learned: Shapes | None) -> None:
+    def __init__(
+        self,
+        arrays: Mapping[str, Any],
+        learned: Shapes | None,
+        floats: torch.dtype = torch.float32,
+    ) -> None:
         self._rows = {
-            str(name): Rows(_checked(str(name), values), None)
+            str(name): Rows(_checked(str(name), values), None, floats)
             for name, values in arrays.items()
             if name not in LABELS
         }

@@ -43,6 +43,8 @@ class Pictures:
         Shape that every picture must get. None: that of the first one.
     exif_transpose : bool
         Whether pictures are turned as their EXIF data say.
+    floats : torch.dtype
+        Type of what the preprocessing makes.
     """
 
     in_memory = False
@@ -53,8 +55,10 @@ class Pictures:
         preprocessing: Preprocessing,
         wanted: tuple[int, ...] | None,
         exif_transpose: bool = False,
+        floats: torch.dtype = torch.float32,
     ) -> None:
         self._items = items
+        self._floats = floats
         self._exif_transpose = exif_transpose
         self._preprocessing = preprocessing
         self._are_files = not isinstance(items, Dataset) and is_path(items[0])
@@ -76,7 +80,7 @@ class Pictures:
                 _opened(self._items[index]).close()
 
     def batch(self, indices: np.ndarray) -> torch.Tensor:
-        """Return the pictures (n, *shape) as a float32 tensor on the host."""
+        """Return the pictures (n, *shape) as a tensor on the host."""
         return torch.stack([self._checked(index, self._tensor(index)) for index in indices])
 
     def _item(self, index: int) -> Any:
@@ -94,7 +98,7 @@ class Pictures:
             raise
         is_tensor = isinstance(tensor, torch.Tensor)
         if is_tensor and tensor.is_floating_point():
-            return tensor.to(torch.float32)
+            return tensor.to(self._floats)
         if is_tensor and tensor is picture and not tensor.is_complex():
             return tensor.to(torch.int64)  # given as integers, and left as they are
         got = f"a tensor of {tensor.dtype}" if is_tensor else type(tensor).__name__
@@ -130,22 +134,25 @@ class Plain:
     shape : tuple of int or None
         Its first number is that of the channels: 1 reads pictures in grey, 3 in colour. None
         keeps grey pictures grey.
+    floats : torch.dtype
+        Type of the result.
     """
 
-    def __init__(self, shape: tuple[int, ...] | None) -> None:
+    def __init__(self, shape: tuple[int, ...] | None, floats: torch.dtype = torch.float32) -> None:
+        self._floats = floats
         self._mode = None if shape is None else {1: "L", 3: "RGB"}.get(shape[0])
 
     def __call__(self, picture: Any) -> torch.Tensor:
         """Return the tensor of a PIL image; a tensor is given back, uint8 as floats in [0, 1]."""
         if isinstance(picture, torch.Tensor):
             if picture.dtype == torch.uint8:
-                return picture.div(WHITE)
+                return picture.to(self._floats).div(WHITE)
             check_whole_numbers(picture.dtype, tuple(picture.shape), "X")
             return picture
         mode = self._mode or ("L" if is_grey(picture) else "RGB")
-        pixels = np.asarray(converted(picture, mode), np.float32)
-        channels_first = pixels[None] if mode == "L" else np.moveaxis(pixels, -1, 0)
-        return torch.from_numpy(channels_first / np.float32(WHITE))
+        pixels = torch.from_numpy(np.array(converted(picture, mode))).to(self._floats)
+        channels_first = pixels[None] if mode == "L" else pixels.movedim(-1, 0)
+        return channels_first / WHITE
 
 
 def is_path(item: Any) -> bool:

@@ -27,12 +27,20 @@ class Rows:
     wanted : tuple of int or None
         Shape of one sample for the network; flat rows, and greyscale pictures without a channel
         axis, are brought to it. None: the values' own.
+    floats : torch.dtype
+        Type of the floating-point values, that of the network if it is wider than float32.
     """
 
     in_memory = True
 
-    def __init__(self, values: Any, wanted: tuple[int, ...] | None) -> None:
+    def __init__(
+        self,
+        values: Any,
+        wanted: tuple[int, ...] | None,
+        floats: torch.dtype = torch.float32,
+    ) -> None:
         self._values = values
+        self._floats = floats
         is_table = values.ndim == 2 and (wanted is None or len(wanted) == 1)
         self._is_pixels = is_pixels(values) and not is_table
         self._channels_last = self._is_pixels and _has_channels_last(values.shape[1:], wanted)
@@ -51,16 +59,16 @@ class Rows:
         """Do nothing: there are no files to open."""
 
     def batch(self, indices: np.ndarray) -> torch.Tensor:
-        """Return the samples (n, *shape), where the values are: integers as int64, else float32."""
+        """Return the samples (n, *shape), where the values are: integers as int64, else floats."""
         batch = to_tensor(self._values[_consecutive(indices)])
         if self._channels_last:
             batch = batch.movedim(-1, 1)
         batch = batch.reshape(len(batch), *self.shape)
         if self._is_pixels:
-            return batch.to(torch.float32).div_(WHITE)
+            return batch.to(self._floats).div_(WHITE)
         if not batch.is_floating_point():
             return batch.to(torch.int64)  # wide enough for what a network makes of them
-        batch = batch.to(torch.float32)
+        batch = batch.to(self._floats)
         if batch.device.type == "cpu" and not math.isfinite(float(batch.sum())):
             self._refuse_infinite(batch, indices)
         return batch
@@ -70,8 +78,8 @@ class Rows:
         if bad.any():
             index = int(indices[bad.numpy()][0])
             raise ValueError(
-                f"Input X contains NaN, infinity or a value too large for float32, first in "
-                f"{self.name(index)}"
+                f"Input X contains NaN, infinity or a value too large for "
+                f"{str(self._floats).removeprefix('torch.')}, first in {self.name(index)}"
             )
 
     def content(self, indices: np.ndarray) -> Content:

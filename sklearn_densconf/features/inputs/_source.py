@@ -61,9 +61,9 @@ class Source(Protocol):
 
         Returns
         -------
-        Tensor of shape (n, *shape), float32 or int64, or Named
-            The samples, integers where they are given as such: on the host, or where the tensor
-            is that they come from. It may share memory with X, so nobody writes into it.
+        Tensor of shape (n, *shape), floating or int64, or Named
+            The samples, floats in the type that was asked for, integers where they are given as
+            such: on the host, or where the tensor is that they come from. It may share memory with X, so nobody writes into it.
 
         Raises
         ------
