@@ -63,7 +63,8 @@ class Source(Protocol):
         -------
         Tensor of shape (n, *shape), floating or int64, or Named
             The samples, floats in the type that was asked for, integers where they are given as
-            such: on the host, or where the tensor is that they come from. It may share memory with X, so nobody writes into it.
+            such: on the host, or where the tensor is that they come from. It may share memory with
+            X, so nobody writes into it.
 
         Raises
         ------
