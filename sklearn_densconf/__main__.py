@@ -87,8 +87,13 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--backbone", metavar="NAME",
         help="ImageNet's network: torchvision:NAME, timm:NAME, package.module:function or "
         "path/to/file.py:function; default: torchvision:vgg16")  # fmt: skip
-    add("--unknown", type=Path, metavar="FOLDER",
-        help="out-of-distribution pictures: another data set's t10k-images-idx3-ubyte")  # fmt: skip
+    add(
+        "--layer",
+        metavar="NAME",
+        help="the layer of the features; default: what goes into the last linear layer",
+    )
+    add("--unknown", type=Path, nargs="+", default=(), metavar="FOLDER",
+        help="out-of-distribution pictures: other data sets' t10k-images-idx3-ubyte")  # fmt: skip
     add("--out", type=Path, default=Path("comparison"), metavar="FOLDER",
         help="folder of the results; default: comparison")  # fmt: skip
     add("--page", type=Path, metavar="FILE", help="write the page in Markdown too")

@@ -114,7 +114,19 @@ def _bayes(known, temperature, scale):
     return _of_label(softmax(np.transpose(joint), axis=1), z)
 
 
+def _dropped(known):
+    """Return the mean posterior over 50 masks, in naive lines."""
+    draw, posteriors = np.random.default_rng(0), []
+    layer = known.last_layer
+    kept = draw.random((50, D)) >= 0.5
+    for mask in kept:
+        z = np.where(mask, known.held_out.features.astype(float), 0) / 0.5 @ layer.weight.T
+        posteriors.append(softmax(z + layer.bias, axis=1))
+    return _of_label(np.mean(posteriors, axis=0), known.held_out.logits)
+
+
 PROBABILITIES = {
+    "dropout": _dropped,
     "softmax": lambda known: _of_label(
         softmax(known.held_out.logits, axis=1), known.held_out.logits
     ),
@@ -129,6 +141,9 @@ def test_the_score_of_a_probability_is_its_log_odds_in_naive_lines(peers, known,
     assert peers[name].is_probability
     found = expit(_score(peers, known, name))
     np.testing.assert_allclose(found, PROBABILITIES[name](known), rtol=1e-4, atol=1e-7)
+    proba = peers[name].predict_proba(np.hstack(known.held_out))
+    np.testing.assert_allclose(_of_label(proba, known.held_out.logits), found, rtol=1e-5)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_the_temperature_is_that_of_held_out_pictures(peers, known):
@@ -306,7 +321,7 @@ def test_without_pytorch_ood_its_rows_are_left_out_and_say_how_to_install_it(kno
 def test_a_peer_that_needs_weights_is_left_out_where_they_are_not_found(known):
     pytest.importorskip("pytorch_ood")
     _, left_out = fit_peers(PEERS, _without(known))
-    assert set(left_out) == {"ViM", "SCALE", "ASH"}
+    assert set(left_out) == {"dropout", "ViM", "SCALE", "ASH"}
     assert all("last linear layer, which were not found" in why for why in left_out.values())
 
 
@@ -323,8 +338,20 @@ def test_the_last_layer_is_found_whatever_outputs_are_taken(known):
     found = find_last_layer(_linear(weight, bias), Activations(known.train.features, logits))
     assert np.array_equal(found.weight, weight[outputs])
     assert np.array_equal(found.bias, bias[outputs])
+    stored = Activations(known.train.features, logits.clip(-99, np.quantile(logits, 0.9)))
+    assert np.array_equal(find_last_layer(_linear(weight, bias), stored).weight, weight[outputs])
     other = Activations(known.train.features, np.tanh(logits))
     assert find_last_layer(_linear(weight, bias), other) is None
+
+
+def test_a_convolution_of_one_pixel_is_a_last_layer(known):
+    layer = nn.Conv2d(D, K, 1)
+    weight, bias = known.last_layer
+    layer.load_state_dict(
+        {"weight": torch.from_numpy(weight)[:, :, None, None], "bias": torch.from_numpy(bias)}
+    )
+    found = find_last_layer(nn.Sequential(layer, nn.Flatten()), known.train)
+    assert np.array_equal(found.weight, weight)
 
 
 def _outcomes():
@@ -454,13 +481,16 @@ def test_the_command_measures_every_peer_in_every_case(compared):
     names = [peer.name for peer in PEERS if peer.name not in results["left_out"]]
     assert list(run["cost"]) == names
     assert set(run["errors"]) == {"clean", *SWEEPS}
-    assert set(run["unknown"]) == {"uniform noise", "inverted pictures", "shuffled pixels"}
-    for part in (*run["unknown"].values(), run["attack"]["confidences"]):
+    made = {"uniform noise", "inverted pictures", "shuffled pixels", "fooling"}
+    assert set(run["unknown"]) == made
+    assert set(run["attack"]) == {"DeepFool", "FGSM", "universal"}
+    attacked = [part["confidences"] for part in run["attack"].values()]
+    for part in (*run["unknown"].values(), *attacked):
         assert list(part) == names
     for part in run["errors"].values():
         assert list(part["confidences"]) == names
         found = [n for n in names if "calibration error" in part["confidences"][n]]
-        assert found == [p.name for p in PEERS if p.is_probability]
+        assert found == [p.name for p in PEERS if p.is_probability] == list(run["rejection"])
     assert {case.name for case in MEASURED} < set(run)
 
 
@@ -534,7 +564,12 @@ def test_a_wrong_option_is_exit_code_2(options, capsys):
 
 
 def test_of_folders_only_the_names_are_kept(tmp_path):
-    asked = Question(data=tmp_path / "mnist", backbone=f"{tmp_path}/own.py:network").as_json()
+    unknown = [tmp_path / "clothes", tmp_path / "letters"]
+    question = Question(
+        data=tmp_path / "mnist", backbone=f"{tmp_path}/own.py:network", unknown=unknown
+    )
+    asked = question.as_json()
+    assert asked["unknown"] == "clothes letters"
     assert asked["data"] == "mnist"
     assert asked["backbone"] == "own.py:network"
     assert Question().as_json()["backbone"] is None

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_densconf.comparison._attack import confidences_of
 from sklearn_densconf.comparison._grid import Grid, draw_grids, grid_of
 from sklearn_densconf.evaluation._case import Card, Case, Shown
 from sklearn_densconf.evaluation._tables import Table, over_runs
@@ -26,7 +27,7 @@ _FEWER = 3  # grids in the picture: the others are below, and in the list of los
 def glance_at(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was measured as case -> column -> name -> numbers."""
     errors = {column: part["confidences"] for column, part in run["errors"].items()}
-    attack = {"DeepFool": run["attack"]["confidences"]} if "attack" in run else {}
+    attack = confidences_of(run["attack"]) if "attack" in run else {}
     return {"errors": errors, "unknown": run["unknown"], "attack": attack}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn_densconf._files import write_content
 from sklearn_densconf.comparison._words import command, describe_run, name_run
 from sklearn_densconf.evaluation._case import Case, Shown, show_cases
-from sklearn_densconf.evaluation._figures import save_figure
+from sklearn_densconf.evaluation._figures import as_svg
 from sklearn_densconf.evaluation._tables import Table
 
 Results = Mapping[str, Any]
@@ -60,7 +60,9 @@ def _about(results: Results) -> Iterator[str]:
 def _section(case: Case, shown: Shown, name: str, drawings: Path) -> Iterator[str]:
     yield f"### {case.title}\n\n{case.text(shown)}\n"
     if case.draw:
-        save_figure(case.draw(shown), drawings / name, ())
+        # Letters as text: a grid of numbers drawn as paths takes ten times the bytes.
+        svg = as_svg(case.draw(shown), name, letters_as_text=True)
+        (drawings / f"{name}.svg").write_text(svg, encoding="utf-8")
         yield f"![{case.title}]({(_DRAWINGS / name).as_posix()}.svg)\n"
     for title, table in case.tables(shown):
         if title:

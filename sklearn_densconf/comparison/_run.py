@@ -11,9 +11,17 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from sklearn_densconf import FeatureExtractor
-from sklearn_densconf.comparison import _attack, _cost, _errors, _glance, _unknown
+from sklearn_densconf.comparison import (
+    _attack,
+    _cost,
+    _errors,
+    _glance,
+    _rejection,
+    _unknown,
+)
 from sklearn_densconf.comparison._page import read_results, write_page
 from sklearn_densconf.comparison._sweeps import sweeps_of
+from sklearn_densconf.comparison._unknown import reshape_pictures
 from sklearn_densconf.comparison._words import words
 from sklearn_densconf.evaluation._case import Trial
 from sklearn_densconf.evaluation._evaluation import Evaluation
@@ -30,14 +38,14 @@ from sklearn_densconf.evaluation.peers import (
     find_last_layer,
     fit_peers,
 )
+from sklearn_densconf.paper._data import load_strangers
 from sklearn_densconf.paper._study import VGG16, Settings, Study, load_study
 
 SOFTMAX = "softmax"
 COMPARED = (SOFTMAX, OPEN_SET)
-MEASURED = (_errors.CASE, _unknown.CASE, _attack.CASE, _cost.CASE)
+MEASURED = (_errors.CASE, _unknown.CASE, _rejection.CASE, _attack.CASE, _cost.CASE)
 CASES = (_glance.CASE, *MEASURED)
 _MOST_ATTACKED = 1000  # pictures, of which a share of 0.1 % can be seen
-_OTHERS = "another data set"
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,8 @@ class Question:
     dataset: str = "digits"
     data: Path | None = None
     backbone: str | None = None  # None: VGG16
-    unknown: Path | None = None  # folder of out-of-distribution pictures in MNIST's format
+    layer: str | None = None  # of the features; None: the input of the last linear layer
+    unknown: Sequence[Path] = ()  # folders of out-of-distribution pictures in MNIST's format
     seeds: int = 3  # trainings, or draws of the halves and of the noise
     quick: bool = False
 
@@ -59,13 +68,19 @@ class Question:
             self.data,
             backbone=self.backbone or VGG16,
             quick=self.quick,
-            strangers=self.unknown,
         )
+
+    def layers(self) -> list[str]:
+        """Return the names of the layers of the features and of the logits."""
+        inside = "network." if self.dataset == "imagenet" else ""  # of `PixelNetwork`
+        return [f"{inside}{self.layer}" if self.layer else "penultimate", "output"]
 
     def as_json(self) -> dict[str, Any]:
         """Return what was asked for; of folders and files their names only."""
         plain = {k: v.name if isinstance(v, Path) else v for k, v in vars(self).items()}
-        return plain | {"backbone": self.backbone and self.settings().as_json()["backbone"]}
+        unknown = " ".join(folder.name for folder in self.unknown)
+        backbone = self.backbone and self.settings().as_json()["backbone"]
+        return plain | {"unknown": unknown or None, "backbone": backbone}
 
 
 def compare(
@@ -79,7 +94,10 @@ def compare(
     """
     earlier = [read_results(path) for path in beside]
     study = load_study(question.settings())
-    runs = [_run_once(study, question, seed, out / "cache") for seed in range(question.seeds)]
+    others = {folder.name: load_strangers(folder) for folder in question.unknown}
+    runs = [
+        _run_once(study, question, others, seed, out / "cache") for seed in range(question.seeds)
+    ]
     sweeps = sweeps_of(quick=question.quick)
     n_calibrating, n_measured = map(len, _halves(study.dataset.test, 0))
     results = {
@@ -102,13 +120,15 @@ def compare(
     return report
 
 
-def _run_once(study: Study, question: Question, seed: int, cache: Path) -> dict[str, Any]:
+def _run_once(
+    study: Study, question: Question, others: Mapping[str, Pictures], seed: int, cache: Path
+) -> dict[str, Any]:
     """Train, fit and measure once."""
     memory, clock = joblib.Memory(cache, verbose=0), Clock()
     network = study.network(study.dataset, seed, memory)
     clock.lap("training")
     calibrating, measured = _halves(study.dataset.test, seed)
-    extractor = FeatureExtractor(network, layer=["penultimate", "output"], memory=cache)
+    extractor = FeatureExtractor(network, layer=question.layers(), memory=cache)
     extractor.fit(study.dataset.train.read(np.arange(1)))
     known = _known(extractor, network, study.dataset.train, calibrating)
     clock.lap("features")
@@ -120,7 +140,7 @@ def _run_once(study: Study, question: Question, seed: int, cache: Path) -> dict[
         measured,
         sweeps_of(quick=question.quick),
         measured.spread(n_attacked),
-        _as_many(study.strangers, len(measured)),
+        {name: _like(measured, pictures) for name, pictures in others.items()},
         seed,
         memory,
     )
@@ -129,9 +149,12 @@ def _run_once(study: Study, question: Question, seed: int, cache: Path) -> dict[
     return {"seed": seed, **glance, **run, "seconds": clock.seconds, "left_out": left_out}
 
 
-def _as_many(others: Pictures | None, n: int) -> dict[str, Pictures]:
-    """Return as many other pictures as are measured, as SCOD-AURC depends on their share."""
-    return {} if others is None else {_OTHERS: others.spread(min(n, len(others)))}
+def _like(measured: Pictures, others: Pictures) -> Pictures:
+    """Return as many other pictures, as SCOD-AURC depends on their share, of the same shape."""
+    some, like = others.spread(min(len(measured), len(others))), measured.read(np.arange(1))
+    return Pictures(
+        some.y, lambda indices: reshape_pictures(some.read(indices), like), measured.chunk
+    )
 
 
 def _halves(pictures: Pictures, seed: int) -> tuple[Pictures, Pictures]:

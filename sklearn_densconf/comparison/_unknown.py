@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_densconf.comparison._attack import make_fooling
 from sklearn_densconf.comparison._grid import Grid, draw_grids, grid_of
 from sklearn_densconf.comparison._measures import measure_unknown
 from sklearn_densconf.evaluation._case import Card, Case, Shown, Trial
@@ -18,10 +19,22 @@ _FOUND = Measure("auroc", "telling out-of-distribution pictures", "AUROC", True,
 
 def _measure(trial: Trial) -> dict[str, Any]:
     correct, known = _scores(trial, trial.pictures)
+    sets = {**unknown_sets(trial), "fooling": make_fooling(trial)}
     return {
         name: measure_unknown(correct, known, _scores(trial, pictures)[1])
-        for name, pictures in unknown_sets(trial).items()
+        for name, pictures in sets.items()
     }
+
+
+def reshape_pictures(pixels: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Return pictures in [0, 1], (n, 1, h, w), as others are: their size, channels and dtype."""
+    import torch
+
+    if pixels.shape[1:] != like.shape[1:]:
+        size = torch.Size(like.shape[2:])
+        resized = torch.nn.functional.interpolate(torch.from_numpy(pixels), size, mode="bilinear")
+        pixels = np.repeat(resized.numpy(), like.shape[1], axis=1)
+    return (pixels * 255).round().astype(np.uint8) if like.dtype == np.uint8 else pixels
 
 
 def _scores(trial: Trial, pictures: Pictures) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -39,7 +52,8 @@ def _text(_: Shown) -> str:
     return (
         "AUROC of telling the measured pictures (positive) from others; FPR95, the share of the "
         "others above the threshold that accepts 95 % of the measured ones; and SCOD-AURC, the "
-        "selective risk where keeping an error and keeping one of the others are equally wrong."
+        "selective risk where keeping an error and keeping one of the others are equally wrong. "
+        "Fooling pictures were made from noise, along the gradient, until softmax was sure of them."
     )
 
 

@@ -3,12 +3,18 @@
 All are about the network's own label, so that they differ in nothing but how sure they are.
 """
 
-from sklearn_densconf.evaluation.peers import _densities, _logits, _openmax, _pytorch_ood
+from sklearn_densconf.evaluation.peers import (
+    _densities,
+    _dropout,
+    _logits,
+    _openmax,
+    _pytorch_ood,
+)
 from sklearn_densconf.evaluation.peers._densities import OPEN_SET
 from sklearn_densconf.evaluation.peers._last_layer import find_last_layer
 from sklearn_densconf.evaluation.peers._peer import Activations, FittedPeer, Known, Peer, fit_peers
 
-_FAMILIES = (_logits, _openmax, _densities, _pytorch_ood)
+_FAMILIES = (_logits, _dropout, _openmax, _densities, _pytorch_ood)
 PEERS: tuple[Peer, ...] = tuple(  # probabilities first, since they can do more
     sorted(
         (peer for family in _FAMILIES for peer in family.PEERS),

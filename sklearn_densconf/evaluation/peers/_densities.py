@@ -9,13 +9,14 @@ Detection via Feature Normalization", arXiv:2505.18032.
 """
 
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import normalize
 
 from sklearn_densconf.density import GaussianDensityClassifier
-from sklearn_densconf.evaluation.peers._peer import Activations, Known, Peer, Score
+from sklearn_densconf.evaluation.peers._peer import Activations, Known, Peer, Posterior, Score
 from sklearn_densconf.openset import OpenSetClassifier
 
 _READINGS: dict[str, tuple[dict[str, Any], str]] = {
@@ -34,11 +35,7 @@ def _density(reading: dict[str, Any], known: Known) -> GaussianDensityClassifier
 
 
 def _fit_reading(reading: dict[str, Any], known: Known) -> Score:
-    return partial(_log_odds, _density(reading, known))
-
-
-def _log_odds(model: GaussianDensityClassifier, activations: Activations) -> np.ndarray:
-    return model.confidence(activations.logits, log_odds=True)
+    return Posterior(_density(reading, known), itemgetter(1))
 
 
 def _fit_evidence(known: Known) -> Score:
@@ -84,11 +81,7 @@ def _open_set(known: Known) -> OpenSetClassifier:
 
 
 def _fit_open_set(known: Known) -> Score:
-    return partial(_open_set_odds, _open_set(known))
-
-
-def _open_set_odds(model: OpenSetClassifier, activations: Activations) -> np.ndarray:
-    return model.confidence(np.hstack(activations), log_odds=True)
+    return Posterior(_open_set(known), np.hstack)
 
 
 def _fit_familiarity(known: Known) -> Score:

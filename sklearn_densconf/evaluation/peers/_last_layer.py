@@ -18,11 +18,14 @@ def find_last_layer(network: Any, activations: Activations) -> LastLayer | None:
     features, logits = (np.asarray(part[:_TRIED], np.float64) for part in activations)
     for layer in reversed(list(network.modules())):
         weight, bias = (_values(getattr(layer, name, None)) for name in ("weight", "bias"))
+        if weight is not None and weight.shape[2:] == (1, 1):
+            weight = weight[:, :, 0, 0]  # a convolution of one pixel is a linear layer
         if weight is None or weight.ndim != 2 or weight.shape[1] != features.shape[1]:
             continue
         bias = np.zeros(len(weight), weight.dtype) if bias is None else bias
         made = features @ weight.T.astype(np.float64) + bias  # (n, outputs)
-        error = np.stack([np.abs(made - one[:, None]).max(axis=0) for one in logits.T])
+        # The median over the pictures: some networks clamp the largest logits, to store them.
+        error = np.stack([np.median(np.abs(made - one[:, None]), axis=0) for one in logits.T])
         outputs = error.argmin(axis=1)
         if error.min(axis=1).max() <= _TOLERANCE * np.abs(logits).max():
             return LastLayer(weight[outputs], bias[outputs])

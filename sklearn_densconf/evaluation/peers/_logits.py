@@ -15,7 +15,14 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from sklearn_densconf.density import SoftmaxClassifier
-from sklearn_densconf.evaluation.peers._peer import Activations, Known, Peer, Score
+from sklearn_densconf.evaluation.peers._peer import (
+    Activations,
+    Known,
+    Peer,
+    Posterior,
+    Score,
+    logits_of,
+)
 from sklearn_densconf.metrics import area_under_risk_coverage
 
 _NORMS = range(1, 11)  # p to choose from
@@ -46,7 +53,7 @@ def generalised_entropy(logits: np.ndarray, gamma: float = 0.1, most: int = 100)
 
 
 def _of_logits(compute: Compute, activations: Activations) -> np.ndarray:
-    return compute(np.asarray(activations.logits, np.float64))
+    return compute(logits_of(activations))
 
 
 def _as_they_are(compute: Compute, _: Known) -> Score:
@@ -66,7 +73,7 @@ def _with_best_norm(known: Known) -> Score:
 def _softmax(temperature: float | str, known: Known) -> Score:
     classifier = SoftmaxClassifier(temperature=temperature)
     classifier.fit(known.train.logits, known.y, None, known.held_out.logits, known.y_held_out)
-    return partial(_of_logits, partial(classifier.confidence, log_odds=True))
+    return Posterior(classifier, logits_of)
 
 
 PEERS = (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cloudpickle
 import numpy as np
@@ -37,8 +37,35 @@ class Known:
     y_held_out: np.ndarray
     last_layer: LastLayer | None = None  # None: not found
 
+    def linear(self) -> LastLayer:
+        """Return the last layer, which some peers need."""
+        if self.last_layer is None:
+            raise ValueError("needs the weights of the last linear layer, which were not found")
+        return self.last_layer
+
 
 Score = Callable[[Activations], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A score that is a probability: the log-odds of the network's label under a classifier."""
+
+    model: Any  # fitted, of this package
+    read: Callable[[Activations], np.ndarray]  # what it takes
+
+    def __call__(self, activations: Activations) -> np.ndarray:
+        """Compute the log-odds, (n,)."""
+        return self.model.confidence(self.read(activations), log_odds=True)
+
+    def predict_proba(self, activations: Activations) -> np.ndarray:
+        """Compute the probability of each label, (n, k)."""
+        return np.asarray(self.model.predict_proba(self.read(activations)))
+
+
+def logits_of(activations: Activations) -> np.ndarray:
+    """Return the logits, float64."""
+    return np.asarray(activations.logits, np.float64)
 
 
 @dataclass(frozen=True)
@@ -46,7 +73,8 @@ class Peer:
     """A confidence that can be fitted.
 
     ``fit`` returns the score, (n,) of activations and larger where the label is surer: any number,
-    or the log-odds of a probability. It raises ValueError or ImportError where it cannot.
+    or the log-odds of a probability, then with ``predict_proba``. It raises ValueError or
+    ImportError where it cannot.
     """
 
     name: str
@@ -78,6 +106,10 @@ class FittedPeer:
         """Compute the score; a peer that has none for a picture is not sure of it at all."""
         score = np.asarray(self.score(self.activations(X)), np.float64)
         return np.where(np.isnan(score), -np.inf, score)
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Compute the probability of each label, (n, k), where the score is one."""
+        return self.score.predict_proba(self.activations(X))  # type: ignore[attr-defined]
 
 
 def fit_peers(peers: Iterable[Peer], known: Known) -> tuple[dict[str, FittedPeer], dict[str, str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_densconf.evaluation.peers._peer import Activations, Known, LastLayer, Peer, Score
+from sklearn_densconf.evaluation.peers._peer import Activations, Known, Peer, Score
 
 _LIBRARY = "pytorch_ood.detector"
 _MOST_NEIGHBOURS = 10_000
@@ -56,14 +56,14 @@ def _fit_neighbours(known: Known) -> Score:
 
 
 def _fit_vim(known: Known) -> Score:
-    layer = _last_layer(known)
+    layer = known.linear()
     options = {"w": _tensor(layer.weight), "b": _tensor(layer.bias)}
     d = min(_AT_MOST, layer.weight.shape[1] // 2)
     return _fit_features("ViM", known, d=d, **options)
 
 
 def _fit_shaping(name: str, known: Known) -> Score:
-    layer = _last_layer(known)
+    layer = known.linear()
     head = partial(_logits_of_maps, _tensor(layer.weight), _tensor(layer.bias))
     return partial(_of_maps, _detector(name)(None, head))
 
@@ -76,12 +76,6 @@ def _of_maps(detector: Any, activations: Activations) -> np.ndarray:
     """Compute the score of features that were pooled: maps of one pixel."""
     maps = np.asarray(activations.features, np.float32)[:, :, None, None]
     return -detector.predict_feature_maps(_tensor(maps)).numpy()
-
-
-def _last_layer(known: Known) -> LastLayer:
-    if known.last_layer is None:
-        raise ValueError("needs the weights of the last linear layer, which were not found")
-    return known.last_layer
 
 
 _FITS: dict[str, tuple[Callable[[Known], Score], str]] = {
