@@ -7,7 +7,7 @@ DATA ?=
 export DENSCONF_DATA ?= $(wildcard ../shared/data)
 export PYTHONHASHSEED ?= 0
 
-.PHONY: demo test lint types doctest docs bench zoo wheel clean
+.PHONY: demo test lint types doctest docs bench versions zoo wheel clean
 
 # Python 3.11 brings pip 23, which knows no dependency groups.
 $(BIN)/python:
@@ -49,6 +49,10 @@ docs: $(VENV)/.docs
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks
+
+# Needs no environment: it makes one a row.
+versions:
+	$(PYTHON) tests/versions.py $(ROWS)
 
 zoo: $(VENV)/.zoo
 	$(BIN)/python -m tests.zoo

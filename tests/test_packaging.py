@@ -10,6 +10,7 @@ from pathlib import Path
 
 import architecture
 import pytest
+import versions
 import yaml
 
 import sklearn_densconf
@@ -23,6 +24,12 @@ BESIDE_THE_CODE = {  # what the wheel holds that is no Python
 }
 METADATA = {"METADATA", "WHEEL", "RECORD", "licenses/LICENSE"}
 LARGEST = 400_000  # bytes
+SCHEMAS = {  # of files that another program reads -> the schema that check-jsonschema ships
+    ".github/workflows/ci.yml": "github-workflows",
+    ".github/workflows/release.yml": "github-workflows",
+    ".github/dependabot.yml": "dependabot",
+    "CITATION.cff": "citation-file-format",
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +77,36 @@ def test_the_citation_is_of_this_project_and_names_the_paper():
     assert citation["title"] == PROJECT["project"]["name"]
     assert citation["license"] == PROJECT["project"]["license"]
     assert citation["references"][0]["url"] == PROJECT["project"]["urls"]["Paper"]
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_what_other_programs_read_obeys_their_schema(name):
+    if not (ROOT / name).exists():
+        pytest.skip("the sdist holds no workflows")
+    check = ["check_jsonschema", "--builtin-schema", f"vendor.{SCHEMAS[name]}", str(ROOT / name)]
+    command = [sys.executable, "-m", *check]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(not (ROOT / ".github").is_dir(), reason="the sdist holds no workflows")
+def test_the_workflow_runs_what_runs_here():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    assert {"run": ".ci/run"} in jobs["checks"]["steps"]
+    for cell in jobs["versions"]["strategy"]["matrix"]["include"]:
+        assert versions.ROWS[cell["row"]] == cell["python"]
+
+
+def test_each_library_has_one_floor():
+    names = [floor.split("==")[0] for floor in versions.floors(PROJECT["project"])]
+    assert len(names) == len(set(names))
+    assert set(versions.LIBRARIES) <= set(names)
+
+
+def test_every_python_that_is_promised_is_one_that_was_run():
+    promised = [
+        found.group(1)
+        for line in PROJECT["project"]["classifiers"]
+        if (found := re.search(r":: Python :: (3\.\d+)", line))
+    ]
+    assert set(promised) <= set(versions.ROWS.values())

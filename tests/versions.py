@@ -1,0 +1,152 @@
+"""Run the tests on the oldest and the newest versions that pyproject.toml admits.
+
+``python tests/versions.py`` makes one environment a row in a temporary folder, runs the suite in
+it, and writes ``docs/versions.md``; ``python tests/versions.py oldest`` renews one row. It needs
+nothing but Python. An environment takes up to 6 GB: PyPI's torch for Linux brings CUDA with it.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "versions.md"
+LIBRARIES = ("scikit-learn", "numpy", "scipy", "joblib", "torch")
+ROWS = {  # name -> Python
+    "oldest": "3.11",
+    "pinned": "3.11",
+    "newest-3.11": "3.11",
+    "newest-3.12": "3.12",
+    "newest-3.13": "3.13",
+    "newest-3.14": "3.14",
+}
+HEAD = """\
+# Versions
+
+The whole suite, warnings as errors, on the oldest versions that pyproject.toml admits, of the
+libraries and of the extras; on those of constraints.txt, which `make` installs; and on the newest
+that resolve, on every Python that was to be had. [Installation](installation.md) says when the
+oldest ones move. This page is written by the command, never by hand:
+
+```console
+make versions
+```
+
+"""
+SEEN = """
+import importlib.metadata, sys
+print(".".join(map(str, sys.version_info[:3])))
+for name in sys.argv[1:]:
+    print(importlib.metadata.version(name))
+"""
+
+
+def floors(project):
+    """Return ``name==lowest`` of every library that the package or an extra of it needs.
+
+    Parameters
+    ----------
+    project : dict
+        What pyproject.toml says under [project].
+
+    Returns
+    -------
+    list of str
+        One constraint a library, sorted.
+    """
+    needed = list(project["dependencies"])
+    for extra in project["optional-dependencies"].values():
+        needed += extra
+    found = (re.match(r"([\w-]+)(?:\[\w+\])?>=([\w.]+)", requirement) for requirement in needed)
+    lowest = {match.group(1, 2) for match in found if match}  # no match: this package's own extras
+    return sorted("==".join(pair) for pair in lowest)
+
+
+def constraints(row, folder):
+    """Return the file of constraints that pip is to obey in a row, or None."""
+    if row == "pinned":
+        return ROOT / "constraints.txt"
+    if row != "oldest":
+        return None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    file = Path(folder, "oldest.txt")
+    file.write_text("\n".join(floors(project)) + "\n", encoding="utf-8")
+    return file
+
+
+def install(row, folder):
+    """Make a row's environment, and return its Python."""
+    program = shutil.which(f"python{ROWS[row]}")
+    subprocess.run([program, "-m", "venv", f"{folder}/venv"], check=True)
+    python = Path(folder, "venv", "bin", "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
+    subprocess.run([*pip, "--upgrade", "pip"], check=True)
+    file = constraints(row, folder)
+    obeyed = ["-c", file] if file else []
+    subprocess.run([*pip, *obeyed, "-e", ".", "--group", "tests"], cwd=ROOT, check=True)
+    return python
+
+
+def measure(row):
+    """Run the suite in a row's environment; return its line of the table, and if all passed."""
+    with tempfile.TemporaryDirectory(prefix="versions-") as folder:
+        python = install(row, folder)
+        seen = subprocess.check_output([python, "-c", SEEN, *LIBRARIES], text=True).split()
+        suite = subprocess.run(
+            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+            cwd=ROOT,
+            env=os.environ | {"SCIPY_ARRAY_API": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    print(suite.stdout)
+    summary = suite.stdout.strip().splitlines()[-1].strip("= ")
+    result = re.sub(r" in [\d.]+s.*", "", summary)
+    return f"| {' | '.join([row, *seen, result])} |", suite.returncode == 0
+
+
+def kept():
+    """Return the lines of the page's table, by row."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    return {line.split()[1]: line for line in re.findall(r"^\| .* \| \d.*$", text, re.MULTILINE)}
+
+
+def write(lines):
+    """Write the page."""
+    titles = ["row", "Python", *LIBRARIES, "tests"]
+    table = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    table += [lines[row] for row in ROWS if row in lines]
+    PAGE.write_text(HEAD + "\n".join(table) + "\n", encoding="utf-8")
+
+
+def works(version):
+    """Check that there is this Python; pyenv leaves names on the path that only fail."""
+    program = shutil.which(f"python{version}")
+    if program is None:
+        return False
+    return not subprocess.run([program, "--version"], capture_output=True, check=False).returncode
+
+
+def main():
+    """Renew the rows that the command line names, or all whose Python is here."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="*", help=f"of {', '.join(ROWS)}; default: all")
+    lines, failed = kept(), []
+    for row in parser.parse_args().rows or [row for row in ROWS if works(ROWS[row])]:
+        print(f"{row}: installing, then the suite", file=sys.stderr, flush=True)
+        lines[row], passed = measure(row)
+        print(lines[row], file=sys.stderr, flush=True)
+        failed += [] if passed else [row]
+        write(lines)
+    return f"failed: {', '.join(failed)}" if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
