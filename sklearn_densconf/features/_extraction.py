@@ -21,6 +21,7 @@ from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._layers import OUTPUT
 from sklearn_densconf.features._memory import FeatureStore
 from sklearn_densconf.features._pooling import Pooling
+from sklearn_densconf.features._replicas import Replica, Replicas, State
 from sklearn_densconf.features._rows_apart import warn_if_rows_depend
 from sklearn_densconf.features._tap import Tap
 from sklearn_densconf.features.inputs import Batch, Source
@@ -60,6 +61,8 @@ class Extraction:
         As in `FeatureExtractor`.
     store : FeatureStore or None
         The features of earlier uses.
+    replicas : Replicas
+        Those of earlier uses.
     watch : callable or None
         Takes a plan of batches and yields them, to tell callbacks of each.
     """
@@ -74,6 +77,7 @@ class Extraction:
     num_workers: int
     verbose: int
     store: FeatureStore | None
+    replicas: Replicas
     watch: Callable[[list[np.ndarray]], Iterable[np.ndarray]] | None = None
     _widths: list[int] = field(default_factory=list)
 
@@ -86,24 +90,41 @@ class Extraction:
         self._floats = input_dtype(self.backbone)
 
     @cached_property
-    def _forward(self) -> Forward:  # nothing is moved to the device where all is remembered
-        dtype = self.backbone.dtype
-        network: Any = self.backbone.network(self.device, channels_last=self._channels_last)
-        if self.compile:  # replicas have the same code: torch compiles the first one only
-            network = torch.compile(network)
+    def _replica(self) -> Replica:  # nothing is moved to the device where all is remembered
+        layers = self.poolings, self.channel_axes
+        key = self.backbone, *layers, self.device, self.compile, self._channels_last
+        return self.replicas.take(key, self._made)
+
+    def _made(self) -> tuple[Tap, State | None]:
+        replica = self.backbone.network(self.device, channels_last=self._channels_last)
+        # Replicas have the same code: torch compiles the first one only.
+        network: Any = torch.compile(replica) if self.compile else replica
         tap = Tap(network, self.poolings, self.backbone.learned, self.channel_axes)
+        is_shared = isinstance(self.backbone, BuiltBackbone)
+        return tap, None if is_shared else State(replica)
+
+    @cached_property
+    def _forward(self) -> Forward:
         on_cpu = self.device.type == "cpu"
         at_once = VALUES_AT_ONCE * torch.get_num_threads() if on_cpu else None
-        return Forward(tap, dtype, self.precision, at_once)
+        return Forward(self._replica.tap, self.backbone.dtype, self.precision, at_once)
+
+    def _give_back(self) -> None:
+        """Let the next call have the replica; after an error it is not called, and none has it."""
+        self.__dict__.pop("_forward", None)
+        if "_replica" in self.__dict__:
+            self.replicas.give_back(self.__dict__.pop("_replica"))
 
     def widths(self, source: Source) -> list[int]:
         """Return the number of columns of each layer, from the features of the first sample."""
         first = np.array([0])
         if self.store is None:
             self._check_rows(source, next(self._computed(source, first))[1])
+            self._give_back()
             return self._widths
         if not self.store.widths:  # one store has the features of one shape of samples
             self._check_rows(source, self._looked_up(self.store, source, first))
+            self._give_back()
         return self.store.widths or self._widths  # without rights, nothing is kept
 
     def _check_rows(self, source: Source, alone: np.ndarray) -> None:
@@ -126,9 +147,11 @@ class Extraction:
                     "pooling='flatten' samples must have one length"
                 )
             if len(part) == n_samples:
-                return part
+                out = part
+                break
             out[start : start + len(part)] = part
             start += len(part)
+        self._give_back()
         return out
 
     def batches(self, source: Source) -> Iterator[np.ndarray]:
@@ -136,6 +159,7 @@ class Extraction:
         for part in self._parts(source, len(source)):
             for start in range(0, len(part), self.batch_size):
                 yield part[start : start + self.batch_size]
+        self._give_back()
 
     def _parts(self, source: Source, n_samples: int) -> Iterator[np.ndarray]:
         """Yield features in the order of the samples, in parts of any size."""
@@ -252,6 +276,7 @@ class Extraction:
         if self._channels_last != last:
             self._channels_last = last
             self.__dict__.pop("_forward", None)
+            self.__dict__.pop("_replica", None)
 
     def _learn(self, batch: Batch) -> None:
         learned = self.backbone.learned

@@ -27,6 +27,7 @@ from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._layers import OUTPUT, check_layers
 from sklearn_densconf.features._memory import FeatureStore, open_store
 from sklearn_densconf.features._parameters import by_layer, check_parameters
+from sklearn_densconf.features._replicas import Replicas
 from sklearn_densconf.features.inputs import Preprocessing, Reading, Source, open_source
 
 
@@ -241,8 +242,8 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             If a sample has another shape than those of `fit`, cannot be decoded, or has NaN or
             infinite values or activations.
         """
-        source = self._prepared(X)
-        return self._extraction().features(source, self._n_features_out)
+        source, width = self._prepared(X), self._n_features_out
+        return self._extraction().features(source, width)
 
     def iter_transform(self, X: Any) -> Iterator[np.ndarray]:
         """Yield the features batch by batch: memory for one batch, whatever the length of X.
@@ -290,6 +291,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         for learned in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on flat rows
             self.__dict__.pop(learned, None)
         choose_device(self.device)
+        self._replicas = Replicas()
         network, self._preprocessing_of_library = resolve(self.backbone)
         self._layers = check_layers(self.layer, layer_names(network))
         if self.compile and self._layers != [""]:
@@ -336,6 +338,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             self.num_workers,
             self.verbose,
             self._store(),
+            self._replicas,
         )
 
     def _store(self) -> FeatureStore | None:
@@ -358,16 +361,17 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             if parameter.default is not parameter.empty
         }
         super().__setstate__(defaults | state)
+        self._replicas = Replicas()  # pickles and copies have none
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickles and copies: of a module its copy, that of `fit` if alike."""
-        state = super().__getstate__()
+        state = {k: v for k, v in super().__getstate__().items() if k != "_replicas"}
         if not isinstance(self.backbone, nn.Module):
             return state
         copied = FrozenBackbone(self.backbone)
         fitted = state.get("backbone_")
         is_alike = fitted is not None and fitted.fingerprint == copied.fingerprint
-        return {**state, "backbone": fitted if is_alike else copied}  # state is our own __dict__
+        return {**state, "backbone": fitted if is_alike else copied}
 
     def __sklearn_clone__(self) -> Self:
         """Clone without copying the network: clones share its immutable copy."""

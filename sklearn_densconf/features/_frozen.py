@@ -142,7 +142,7 @@ class FrozenBackbone:
         """Dotted names of all layers, in the order of definition; "" is the network itself."""
         return [name for name, _ in named_layers(self._skeleton)]
 
-    @property
+    @cached_property
     def dtype(self) -> torch.dtype:
         """Type of the first floating-point parameter, float32 without any."""
         floating = (s.dtype for s in self._slots if s.is_parameter and s.dtype.is_floating_point)
@@ -287,11 +287,17 @@ def _in_evaluation(module: nn.Module) -> nn.Module:
     return module
 
 
-def _with_renormed(network: nn.Module) -> nn.Module:
-    """Let a replica have the weights to itself that its forward pass writes to."""
+def renormed(network: nn.Module) -> Iterable[nn.Embedding | nn.EmbeddingBag]:
+    """Yield the parts of a network that write to their weight in a forward pass."""
     for part in network.modules():
         if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.max_norm is not None:
-            part.weight = nn.Parameter(part.weight.detach().clone(), part.weight.requires_grad)
+            yield part
+
+
+def _with_renormed(network: nn.Module) -> nn.Module:
+    """Let a replica have the weights to itself that its forward pass writes to."""
+    for part in renormed(network):
+        part.weight = nn.Parameter(part.weight.detach().clone(), part.weight.requires_grad)
     return network
 
 
