@@ -15,9 +15,8 @@ from torch import nn
 
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._built import BuiltBackbone, OnnxFile
-from sklearn_densconf.features._forward import input_dtype
 from sklearn_densconf.features._frozen import FrozenBackbone
-from sklearn_densconf.features._layers import named_layers
+from sklearn_densconf.features._layers import input_dtype, named_layers
 from sklearn_densconf.features._training import train
 from sklearn_densconf.features.inputs import Preprocessing, Source
 from sklearn_densconf.features.inputs._modes import converted
@@ -84,8 +83,8 @@ def layer_names(network: Any) -> list[str]:
 def floats_of(network: Any) -> torch.dtype:
     """Return the type of floating-point samples for what `resolve` gave."""
     if isinstance(network, (FrozenBackbone, BuiltBackbone)):
-        return input_dtype(network)
-    return input_dtype(next(network.module_.parameters(), torch.empty(0)))
+        return network.input_dtype
+    return input_dtype(next(network.module_.parameters(), torch.empty(0)).dtype)
 
 
 def as_frozen(network: Any, source: Source, y: Any) -> Backbone:

@@ -12,7 +12,7 @@ from torch import nn
 
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf._optional import import_optional
-from sklearn_densconf.features._layers import Learned
+from sklearn_densconf.features._layers import Learned, input_dtype
 
 _TYPES = {  # of the inputs of an ONNX model
     "tensor(bool)": np.bool_,
@@ -70,6 +70,11 @@ class BuiltBackbone:
             return torch.float64 if self._module.takes_float64 else torch.float32
         floating = (p.dtype for p in self._module.parameters() if p.is_floating_point())
         return next(floating, torch.float32)
+
+    @cached_property
+    def input_dtype(self) -> torch.dtype:
+        """Type of the floating-point samples that it takes."""
+        return input_dtype(self.dtype)
 
     def network(
         self,

@@ -16,7 +16,7 @@ from sklearn_densconf.features._array_cache import CACHE
 from sklearn_densconf.features._batches import batches_for
 from sklearn_densconf.features._built import BuiltBackbone
 from sklearn_densconf.features._device import OutOfMemoryError
-from sklearn_densconf.features._forward import Forward, input_dtype
+from sklearn_densconf.features._forward import Forward
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._layers import OUTPUT
 from sklearn_densconf.features._memory import FeatureStore
@@ -87,7 +87,6 @@ class Extraction:
         self._pays_channels_last = pays
         self._channels_last = pays and self.backbone.learned.takes_channels_last
         self._integers = self.backbone.learned.takes_integers
-        self._floats = input_dtype(self.backbone)
 
     @cached_property
     def _replica(self) -> Replica:  # nothing is moved to the device where all is remembered
@@ -288,7 +287,7 @@ class Extraction:
     def _as_taken(self, batch: Batch) -> Batch:
         """Return a batch in the types and the layout that the network takes."""
         if not self._integers:
-            batch = batch.to(self._floats)
+            batch = batch.to(self.backbone.input_dtype)
         one_last = self._channels_last and self.device.type == "cpu"
         if one_last and isinstance(batch, torch.Tensor):
             return _with_channel_last(batch)

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,14 +11,6 @@ from sklearn_densconf.features._tap import Tap
 from sklearn_densconf.features.inputs import Batch
 
 PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-def input_dtype(network: Any) -> torch.dtype:
-    """Return the type of floating-point samples for a network: float64 for one of that type.
-
-    For others it is float32; they are cast to narrower types with the batch.
-    """
-    return torch.float64 if network.dtype == torch.float64 else torch.float32
 
 
 class Forward:

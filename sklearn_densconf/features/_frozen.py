@@ -19,7 +19,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features._graphs import has_graph, is_graph, portable, told
-from sklearn_densconf.features._layers import COMPILED, Learned, named_layers
+from sklearn_densconf.features._layers import COMPILED, Learned, input_dtype, named_layers
 
 CURE = "Pass a string 'package.module:function' that builds the network instead"
 
@@ -147,6 +147,11 @@ class FrozenBackbone:
         """Type of the first floating-point parameter, float32 without any."""
         floating = (s.dtype for s in self._slots if s.is_parameter and s.dtype.is_floating_point)
         return next(floating, torch.float32)
+
+    @cached_property
+    def input_dtype(self) -> torch.dtype:
+        """Type of the floating-point samples that it takes."""
+        return input_dtype(self.dtype)
 
     def network(
         self, device: str | torch.device = "cpu", *, channels_last: bool = False

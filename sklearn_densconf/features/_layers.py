@@ -38,6 +38,14 @@ class Learned:
     rows_checked: bool = False
 
 
+def input_dtype(weights: torch.dtype) -> torch.dtype:
+    """Return the type of floating-point samples for a network: float64 for one of that type.
+
+    For others it is float32; they are cast to narrower types with the batch.
+    """
+    return torch.float64 if weights == torch.float64 else torch.float32
+
+
 def tensor_in(output: Any) -> torch.Tensor | None:
     """Return what a layer gives: its logits if something is called so, else its first tensor."""
     logits = (
