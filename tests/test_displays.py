@@ -339,6 +339,14 @@ def test_a_strip_takes_what_its_estimator_takes_where_that_are_pictures():
     assert len(display.images_) == 4
 
 
+def test_displays_can_be_drawn_on_a_part_of_a_figure():
+    left, right = plt.figure(layout="constrained").subfigures(1, 2)
+    PictureStripDisplay.from_predictions(np.zeros((2, 4, 4)), {"x": [1, 1]}, ax=left.subplots())
+    ax = right.subplots()
+    ReliabilityDisplay.from_predictions([1, 0, 1], [0.9, 0.3, 0.6], name="a", ax=ax)
+    assert ax.get_legend() is not None
+
+
 def test_a_confidence_of_zero_has_no_bar():
     display = PictureStripDisplay.from_predictions(np.zeros((2, 4, 4)), {"x": [0, 0]})
     assert [bar.get_width() for bar in display.bars_["x"]] == [0, 0]

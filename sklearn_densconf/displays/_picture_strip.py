@@ -242,7 +242,7 @@ def _label_ticks(
 def _points_per_width(ax: Any, n_widths: float, aspect: float, n_rows: int) -> float:
     """Compute how many points wide a picture will be, so that rows of text fit below it."""
     ax.set_aspect("auto")  # so that the box is all the space there is
-    ax.figure.draw_without_rendering()
+    ax.figure.canvas.figure.draw_without_rendering()
     box = ax.get_window_extent()
     width, height = (side * 72 / ax.figure.dpi for side in (box.width, box.height))
     return max(min(width / n_widths, (height - n_rows * _ROW) / aspect), 1.0)

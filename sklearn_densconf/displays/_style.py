@@ -47,7 +47,8 @@ def _close_axes(ax: Any, high: float, *, plot_legend: bool = True) -> None:
 
 def _place_legend(ax: Any) -> float:
     """Put the legend at the top, inside the axes; return the share of the height that it takes."""
-    ax.figure.draw_without_rendering()  # settles the layout: the sizes below are those of the page
+    # Settles the layout: the sizes below are those of the page. A part of a figure cannot draw.
+    ax.figure.canvas.figure.draw_without_rendering()
     box = ax.get_window_extent()
     n_entries = len(ax.get_legend_handles_labels()[0])
     for n_rows in range(1, n_entries + 1):

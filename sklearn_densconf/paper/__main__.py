@@ -15,7 +15,7 @@ from sklearn_densconf.paper._train import WEIGHT_DECAY
 _DESCRIPTION = """\
 Reproduce arXiv:1707.07013, "Confidence estimation in deep neural networks via density modelling".
 
-  demo      noise and blur on digits, softmax and density side by side
+  demo      a number to act on beside softmax and the paper's, on digits that get worse
   all       every figure and table of a data set, results.json and report.html
   figure1   scaled pixels (any data set)
   figure2   noise and blur, digits and MNIST;             figure3   single pictures of them
