@@ -22,7 +22,7 @@ LAYERS = (  # from the top: a room imports rooms of lower rows only
     ("paper",),
     ("evaluation",),
     ("adversarial", "displays", "distortions", "datasets", "distributed", "openset"),
-    ("features", "metrics", "rejection", "baselines"),
+    ("features", "metrics", "rejection", "monitoring", "baselines"),
     ("density",),
 )
 LEAVES = (  # below them all, in rows likewise; every room may import them, so no arrow says so

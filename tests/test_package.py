@@ -26,6 +26,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself
     | {"metrics", "openset"},
     "features": set(),
     "metrics": set(),
+    "monitoring": set(),
     "openset": {"density"},
     "rejection": set(),
     "paper": {"adversarial", "baselines", "datasets", "density", "displays", "distortions"}
