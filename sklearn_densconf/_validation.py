@@ -1,6 +1,5 @@
 """Checks of what users give. A leaf: imports nothing of this package but other leaves."""
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -195,10 +194,13 @@ def check_number(name: str, value: Any, valid: Callable[[float], bool], wanted: 
 
 
 def check_scale(name: str, value: Any) -> None:
-    """Check a positive number that can also be the number of features."""
+    """Check a positive number that can also be the number of features.
+
+    Beyond the bounds, what is divided by it may be no number of float64.
+    """
     if value != "n_features":
-        wanted = "'n_features' or a finite float above 0"
-        check_number(name, value, lambda number: 0 < number < math.inf, wanted)
+        wanted = "'n_features' or a float from 1e-9 to 1e9"
+        check_number(name, value, lambda number: 1e-9 <= number <= 1e9, wanted)
 
 
 def check_priors(priors: Any, n_classes: int) -> np.ndarray | None:

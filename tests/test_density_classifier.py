@@ -190,7 +190,10 @@ def test_far_points_give_no_nan(model, data):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"temperature": -1}, "temperature must be 'n_features' or a finite float above 0, got -1"),
+        (
+            {"temperature": -1},
+            "temperature must be 'n_features' or a float from 1e-9 to 1e9, got -1",
+        ),
         ({"priors": [1.0]}, "priors must match number of classes"),
         ({"predict_from": "softmax"}, "predict_from must be one of"),
         ({"predict_from": "features"}, "n_features=4 and n_classes=3"),

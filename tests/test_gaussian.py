@@ -48,8 +48,8 @@ def _squared_distance(X, gaussians):
 
 def _log_density(X, gaussians, scale):
     out = np.empty((len(X), len(gaussians.constant)))
-    write_log_density(out, X.copy(), (_block(gaussians, scale),))
-    return out
+    shared = write_log_density(out, X.copy(), (_block(gaussians, scale),))
+    return out + shared
 
 
 def _block(gaussians, scale=1.0):

@@ -17,6 +17,7 @@ from sklearn_densconf.density._covariance_types import (
 from sklearn_densconf.density._gaussians import Gaussians
 from sklearn_densconf.density._matrix import ledoit_wolf
 from sklearn_densconf.density._moments import Moments
+from sklearn_densconf.density._range import check_measured, check_moments, check_spread
 
 Prepared = list[tuple[Gaussians, Gaussians | None]]  # of each block, with its background
 
@@ -39,7 +40,8 @@ def measure(
         few = one_thread_if_few(n_multiplications)
         with few, np.errstate(over="ignore", invalid="ignore"):  # said by check_measured
             moments = _moments.measure(block, codes, weight, n_classes, kind)
-        _moments.check_measured(moments, X)
+        check_measured(moments, block)
+        check_spread(moments, block)
         measured.append(moments)
     return tuple(measured)
 
@@ -47,13 +49,17 @@ def measure(
 def merge(
     first: tuple[Moments, ...], second: tuple[Moments, ...], covariance_type: str
 ) -> tuple[Moments, ...]:
-    """Merge the moments of two disjoint sets of samples, where the first are."""
+    """Merge the moments of two disjoint sets of samples, where the first are, and check them."""
     for moments in first:
         check_scatter(moments, covariance_type)
-    return tuple(
-        _moments.merge(moments, _moments.like(part, moments.count))
-        for moments, part in zip(first, second, strict=True)
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # said by check_moments
+        merged = tuple(
+            _moments.merge(moments, _moments.like(part, moments.count))
+            for moments, part in zip(first, second, strict=True)
+        )
+    for moments in merged:
+        check_moments(moments)
+    return merged
 
 
 def covariances(

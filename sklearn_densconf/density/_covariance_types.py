@@ -1,6 +1,7 @@
 """The table of covariance types, and what is the same for all of them.
 
-A new type is one row here, and its functions in `_diagonal` or `_matrix`.
+A new type is one row here, and its functions in `_diagonal` or `_matrix`. What data they admit is
+checked by `_range`.
 """
 
 import os
@@ -13,9 +14,9 @@ from sklearn_densconf._array import Array, as_like, namespace
 from sklearn_densconf.density import _diagonal, _matrix
 from sklearn_densconf.density._gaussians import Gaussians, Terms
 from sklearn_densconf.density._moments import Moments, grand_mean, total_variance
+from sklearn_densconf.density._range import FAR, check_variances
 
 ROOT_LARGEST = 1e140  # a distance whose square, summed over features and scaled, is a float64
-FAR = 1e150  # a deviation whose square is a float64
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class CovarianceType:
     per_class: bool
     derive: Callable[[Moments], Array]
     prepare: Callable[[Array, Array], Terms]
-    add_distance: Callable[[Array, Array, Gaussians, float], None]
+    add_distance: Callable[[Array, Array, Gaussians, float], Array | float]
+    to_class: Callable[[Array, Gaussians, int], Array]
     cost: Callable[[int, int], tuple[int, int]]
 
 
@@ -62,19 +64,19 @@ def _cost_of_diagonal(d: int, k: int) -> tuple[int, int]:
 COVARIANCE_TYPES = {
     "diag": CovarianceType(
         DIAGONAL, "diag", True, _diagonal.derive_diag, _diagonal.prepare_diag,
-        _diagonal.add_diag, _cost_of_diagonal),
+        _diagonal.add_diag, _diagonal.diag_to_class, _cost_of_diagonal),
     "spherical": CovarianceType(
         DIAGONAL, "diag", True, _diagonal.derive_spherical, _diagonal.prepare_spherical,
-        _diagonal.add_spherical, _cost_of_diagonal),
+        _diagonal.add_spherical, _diagonal.spherical_to_class, _cost_of_diagonal),
     "tied_diag": CovarianceType(
         DIAGONAL, "diag", False, _diagonal.derive_tied_diag, _diagonal.prepare_tied_diag,
-        _diagonal.add_tied_diag, _cost_of_diagonal),
+        _diagonal.add_tied_diag, _diagonal.tied_diag_to_class, _cost_of_diagonal),
     "tied": CovarianceType(
         MATRIX, "tied", False, _matrix.derive_tied, _matrix.prepare_tied,
-        _matrix.add_tied, lambda d, k: (d * (d + k), d**3)),
+        _matrix.add_tied, _matrix.tied_to_class, lambda d, k: (d * (d + k), d**3)),
     "full": CovarianceType(
         MATRIX, "full", True, _matrix.derive_full, _matrix.prepare_full,
-        _matrix.add_full, lambda d, k: (d * d * k, d**3 * k)),
+        _matrix.add_full, _matrix.full_to_class, lambda d, k: (d * d * k, d**3 * k)),
 }
 # fmt: on
 
@@ -145,7 +147,7 @@ def prepare(mean: Array, covariance: Array, covariance_type: str, center: Array)
     terms = COVARIANCE_TYPES[covariance_type].prepare(mean - center, covariance)
     limit = ROOT_LARGEST / (mean.shape[1] * terms[-1])  # (d,): each feature in its own scale
     limit = namespace(mean).clip(limit, None, FAR)
-    return Gaussians(covariance_type, center, *terms[:-1], limit)
+    return Gaussians(covariance_type, center, mean, *terms[:-1], limit)
 
 
 def prepare_classes(
@@ -164,7 +166,8 @@ def prepare_classes(
     row = COVARIANCE_TYPES[covariance_type]
     covariance = derive(moments, covariance_type, smoothing, shrinkage)
     covariance = _fill_absent(covariance, moments.count, row)
-    _check_positive(row.family.variances(covariance))
+    variances = row.family.variances(covariance)
+    check_variances(variances, moments, per_class=row.per_class)
     center = grand_mean(moments)
     classes = prepare(moments.mean, covariance, covariance_type, center)
     if not with_background:
@@ -212,15 +215,6 @@ def _fill_absent(covariance: Array, count: Array, row: CovarianceType) -> Array:
         return covariance
     present = xp.reshape(count > 0, (-1,) + (1,) * (covariance.ndim - 1))
     return xp.where(present, covariance, row.family.unit(covariance))
-
-
-def _check_positive(variances: Array) -> None:
-    """Check that no variance is 0."""
-    if not float(namespace(variances).min(variances)) > 0:
-        raise ValueError(
-            "a variance is 0 (a feature that is constant, in all classes or in one) and "
-            "var_smoothing does not raise it: set var_smoothing above 0"
-        )
 
 
 def _installed_bytes() -> int:

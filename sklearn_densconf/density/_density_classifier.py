@@ -44,7 +44,8 @@ class DensityClassifier(PosteriorMixin):
         the latter, ``leaf_size`` is raised to the number of samples: scikit-learn's tree loses
         tails far from the data (by hundreds of nats), its leaves do not.
     temperature : "n_features" or float, default="n_features"
-        Root T, above 0; "n_features" takes the d-th root of the densities, 1.0 is plain Bayes.
+        Root T, from 1e-9 to 1e9; "n_features" takes the d-th root of the densities, 1.0 is plain
+        Bayes.
     priors : None, "uniform" or array of shape (n_classes,), default=None
         Class priors π; None takes the (weighted) class frequencies.
     predict_from : {"posterior", "features"}, default="posterior"
@@ -201,9 +202,9 @@ class _Densities:
     def joint(self, X: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._write_log_densities(X, out)
         out /= self.temperature
-        nowhere = np.isneginf(out).all(axis=1)
-        out[nowhere] = 0.0  # no evidence: the priors are left
         out += self.log_prior
+        nowhere = np.isneginf(out).all(axis=1)
+        out[nowhere] = self.log_prior  # no evidence for a class that is expected
         return out, np.where(nowhere, -np.inf, 0.0)[:, None]
 
     def log_evidence(self, X: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -212,7 +213,7 @@ class _Densities:
         return log_sum_exp(out)[:, 0]
 
     def _write_log_densities(self, X: np.ndarray, out: np.ndarray) -> None:
-        X = np.clip(X, -FAR, FAR)
+        X = X / np.maximum(1.0, np.abs(X).max(axis=1, keepdims=True) / FAR)  # on the same ray
         for k, (label, model) in enumerate(zip(self.classes, self.estimators, strict=True)):
             log_density = np.asarray(model.score_samples(X))
             _check_log_density(log_density, len(X), label, model)

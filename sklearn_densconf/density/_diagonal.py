@@ -1,8 +1,9 @@
 """Diagonal covariances: a variance for each class and feature, for each class, or each feature.
 
-Each type has three functions: ``derive_…`` from moments to covariances of maximum likelihood,
-``prepare_…`` from means and covariances to the terms of `Gaussians`, and ``add_…``, which adds a
-factor times the squared distances to an array. The rows of `COVARIANCE_TYPES` name them.
+Each type has four functions: ``derive_…`` from moments to covariances of maximum likelihood,
+``prepare_…`` from means and covariances to the terms of `Gaussians`, ``add_…``, which adds a factor
+times the squared distances to an array, but for what all classes share, which it returns, and
+``…_to_class``, the squared distances to one class. The rows of `COVARIANCE_TYPES` name them.
 """
 
 from sklearn_densconf._array import Array, namespace
@@ -34,13 +35,15 @@ def prepare_diag(mean: Array, covariance: Array) -> Terms:
     linear = mean * precision
     constant = xp.vecdot(mean, linear)
     linear *= -2.0
-    return precision.T, linear.T, constant, log_determinant, steepest
+    return precision.T, linear.T, constant, constant, log_determinant, steepest
 
 
 def prepare_spherical(mean: Array, covariance: Array) -> Terms:
     """Prepare as for "diag", but with precisions (1, k), the same for every feature."""
-    quadratic, linear, constant, log_determinant, steepest = prepare_diag(mean, covariance[:, None])
-    return quadratic, linear, constant, mean.shape[1] * log_determinant, steepest
+    *terms, log_determinant, steepest = prepare_diag(mean, covariance[:, None])
+    quadratic, linear, constant, from_center = terms
+    log_determinant = mean.shape[1] * log_determinant
+    return quadratic, linear, constant, from_center, log_determinant, steepest
 
 
 def prepare_tied_diag(mean: Array, covariance: Array) -> Terms:
@@ -48,26 +51,43 @@ def prepare_tied_diag(mean: Array, covariance: Array) -> Terms:
     return prepare_diag(mean, covariance[None, :])
 
 
-def add_diag(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> None:
+def add_diag(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> float:
     """Add to ``out`` (n, k); ``deviation`` (n, d) is overwritten."""
     add_product(out, deviation, gaussians.linear, factor)
     deviation *= deviation
     add_product(out, deviation, gaussians.quadratic, factor)
+    return 0.0
 
 
-def add_spherical(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> None:
+def add_spherical(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> float:
     """Add to ``out`` (n, k); ``deviation`` (n, d) is overwritten."""
     add_product(out, deviation, gaussians.linear, factor)
     deviation *= deviation
     norm = namespace(deviation).sum(deviation, axis=1, keepdims=True)
     add_product(out, norm, gaussians.quadratic, factor)
+    return 0.0
 
 
-def add_tied_diag(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> None:
-    """Add to ``out`` (n, k); ``deviation`` (n, d) is overwritten."""
+def add_tied_diag(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> Array:
+    """Add to ``out`` (n, k), and return what is shared (n, 1); ``deviation`` is overwritten."""
     add_product(out, deviation, gaussians.linear, factor)
     deviation *= deviation
-    out += factor * (deviation @ gaussians.quadratic)  # (n, 1)
+    return factor * (deviation @ gaussians.quadratic)
+
+
+def diag_to_class(deviation: Array, gaussians: Gaussians, k: int) -> Array:
+    """Compute squared lengths, (n,), of deviations from the mean of class k, (n, d)."""
+    return (deviation * deviation) @ gaussians.quadratic[:, k]
+
+
+def spherical_to_class(deviation: Array, gaussians: Gaussians, k: int) -> Array:
+    """Compute squared lengths, (n,), of deviations from the mean of class k, (n, d)."""
+    return namespace(deviation).sum(deviation * deviation, axis=1) * gaussians.quadratic[0, k]
+
+
+def tied_diag_to_class(deviation: Array, gaussians: Gaussians, _k: int) -> Array:
+    """Compute squared lengths, (n,), of deviations from the mean of any class, (n, d)."""
+    return (deviation * deviation) @ gaussians.quadratic[:, 0]
 
 
 def unit(covariance: Array) -> Array:

@@ -1,6 +1,5 @@
 """GaussianDensityClassifier: one Gaussian a class, and Bayes' rule."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -67,19 +66,19 @@ class GaussianDensityClassifier(PosteriorMixin):
         Shape of Σ: a variance for each class and feature (the paper), one for each class, one for
         each feature, one full matrix for all classes, or one for each class (O(k d²) memory).
     temperature : "n_features" or float, default="n_features"
-        Root T, above 0. The annulus correction: "n_features" takes the d-th root of the
+        Root T, from 1e-9 to 1e9. The annulus correction: "n_features" takes the d-th root of the
         densities, so that they count per dimension. 1.0 is plain Bayes.
     covariance_scale : "n_features" or float, default=1.0
-        Factor s of the covariances, above 0. The paper taken literally is ``temperature=1.0,
-        covariance_scale="n_features"``; beyond ten or so dimensions the log-determinants alone
-        then choose the class.
+        Factor s of the covariances, from 1e-9 to 1e9. The paper taken literally is
+        ``temperature=1.0, covariance_scale="n_features"``; beyond ten or so dimensions the
+        log-determinants alone then choose the class.
     shrinkage : None, "auto" or float in [0, 1], default=None
         For "tied" and "full": weight of the mean variance times identity. "auto" is Ledoit and
         Wolf's, which needs all samples at once: not for ``partial_fit`` or ``merge``. It depends on
         the scale of the features: standardise them first. A class of "full" for which it comes out
         as 0, as for any two samples, takes that of all classes together.
     var_smoothing : float, default=1e-9
-        Fraction of the largest variance of a feature that is added to all variances; at least 0.
+        Fraction of the largest variance of a feature that is added to all variances; from 0 to 1e9.
     priors : None, "uniform" or array of shape (n_classes,), default=None
         Class priors π; None takes the (weighted) class frequencies, as the paper does.
     background : float, default=0.0
@@ -182,7 +181,8 @@ class GaussianDensityClassifier(PosteriorMixin):
         ValueError
             If a parameter is out of its range; a value of X is not finite (the sample is named);
             a class has no weight; ``predict_from="features"`` and the numbers of features and
-            classes differ; ``blocks`` are not all features; a covariance is singular.
+            classes differ; ``blocks`` are not all features; a covariance is singular; squares of X
+            would overflow or vanish in float64.
         MemoryError
             If covariances of type "full" or "tied" would not fit into memory (bytes are named).
         """
@@ -287,7 +287,8 @@ class GaussianDensityClassifier(PosteriorMixin):
         Raises
         ------
         ValueError
-            If classes, features or ``covariance_type`` differ, or ``shrinkage="auto"``.
+            If classes, features or ``covariance_type`` differ; ``shrinkage="auto"``; or squares
+            of all samples together would overflow.
         """
         check_is_fitted(self)
         check_is_fitted(other)
@@ -481,8 +482,14 @@ class GaussianDensityClassifier(PosteriorMixin):
     def _log_prior(self, X: Array) -> Array:
         count = as_like(self.class_count_, X)
         xp, prior = namespace(count), self._prior(count)
+        prior = xp.where(count > 0, prior, xp.zeros_like(prior))
+        if not bool(xp.any(prior > 0)):
+            raise ValueError(
+                f"priors={self.priors!r} are above 0 for no class that has samples, of weights "
+                f"{to_numpy(count).tolist()}: pass priors that are, or samples of those classes"
+            )
         with np.errstate(divide="ignore"):  # log 0 is meant: no samples, or a prior of 0
-            return xp.log(xp.where(count > 0, prior, xp.zeros_like(prior)))
+            return xp.log(prior)
 
     def _columns(self, d: int) -> list[slice]:
         return check_blocks(self.blocks, d)
@@ -511,8 +518,8 @@ class GaussianDensityClassifier(PosteriorMixin):
         if self.shrinkage is not None and self.shrinkage != "auto":
             wanted = "None, 'auto' or a float in [0, 1]"
             check_number("shrinkage", self.shrinkage, lambda a: 0 <= a <= 1, wanted)
-        wanted = "a finite float of at least 0"
-        check_number("var_smoothing", self.var_smoothing, lambda v: 0 <= v < math.inf, wanted)
+        wanted = "a float from 0 to 1e9"
+        check_number("var_smoothing", self.var_smoothing, lambda v: 0 <= v <= 1e9, wanted)
         check_number("background", self.background, lambda e: 0 <= e < 1, "a float in [0, 1)")
 
     def _check_shapes(self, d: int) -> None:

@@ -2,7 +2,8 @@
 
 For a diagonal covariance, ``Σ_j (x_j - μ_kj)² / σ²_kj = x² @ P.T - 2 x @ (P μ).T + Σ_j P_kj μ_kj²``
 with P = 1 / σ²: two products of matrices and no array of shape (n, k, d). Centring x and μ at
-the grand mean first keeps the differences of large numbers accurate.
+the grand mean first keeps the differences of large numbers accurate, unless a class lies very many
+standard deviations from there: `_head` then measures from its own mean.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from sklearn_densconf._array import Array
 # The background's standard deviation is twice that of the broadest class: broader in every
 # direction, so that it outweighs every class far away, and no broader, so that it is felt early.
 BREADTH = 4.0
-Terms = tuple[Array, Array, Array, Array, Array]  # as in Gaussians, from quadratic to steepest
+Terms = tuple[Array, Array, Array, Array, Array, Array]  # as in Gaussians, quadratic to steepest
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,18 @@ class Gaussians:
 
     The squared distance is ``constant`` plus what the covariance type's ``add_distance`` makes of
     ``linear`` and of ``quadratic``: precisions, or, for matrices, inverse Cholesky factors.
-    ``log_determinant`` (k,) is log |Σ_k|. ``limit`` (d,) bounds |x - center| so that the squares
-    of far points stay finite.
+    ``mean`` is (k, d), and ``from_center`` (k,) the squared distance of each from ``center``, which
+    bounds what cancels. ``log_determinant`` (k,) is log |Σ_k|. ``limit`` (d,) bounds |x - center|
+    so that the squares of far points stay finite.
     """
 
     covariance_type: str
     center: Array
+    mean: Array
     quadratic: Array
     linear: Array
     constant: Array
+    from_center: Array
     log_determinant: Array
     limit: Array
 

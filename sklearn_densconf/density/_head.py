@@ -8,10 +8,8 @@ sums ride on the products of matrices, so that no pass over (n, k) is made for t
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from sklearn_densconf._array import Array, log_sum_exp, namespace
-from sklearn_densconf.density._covariance_types import COVARIANCE_TYPES
+from sklearn_densconf.density._distances import clip, copied, write_affine
 from sklearn_densconf.density._gaussians import Gaussians
 
 
@@ -67,22 +65,23 @@ class Head:
         out : array of shape (n, k)
             The differences.
         shared : array of shape (n, 1) or 0.0
-            The log-density of the background, without which far away it would drown them.
+            The log-density of the background, or what one covariance for all classes makes of
+            a sample; far away it would drown them.
         """
         if not self.share:
-            write_log_density(out, X, self.blocks, self.log_prior)
-            return out, 0.0
+            return out, write_log_density(out, X, self.blocks, self.log_prior)
         shared = namespace(X).zeros_like(out[:, :1])
-        write_log_density(shared, _copied(X), self.blocks, background=True)
-        write_log_density(out, X, self.blocks)
+        of_background = copied(X), self.blocks
+        add_shared(shared, write_log_density(shared, *of_background, background=True))
+        add_shared(out, write_log_density(out, X, self.blocks))
         out -= shared
         out[...] = _mixed(out, self.share) + self.log_prior
         return out, shared
 
     def log_evidence(self, X: Array, out: Array) -> Array:
         """Compute log Σ_k N(z; μ_k, Σ_k) π_k, (n,): not tempered, scaled or mixed."""
-        write_log_density(out, X, self.blocks, self.log_prior, plain=True)
-        return log_sum_exp(out)[:, 0]
+        shared = write_log_density(out, X, self.blocks, self.log_prior, plain=True)
+        return (log_sum_exp(out) + shared)[:, 0]
 
     def squared_distance(self, X: Array, out: Array) -> Array:
         """Compute the squared Mahalanobis distance to each class, summed over blocks."""
@@ -98,8 +97,8 @@ def write_log_density(
     *,
     plain: bool = False,
     background: bool = False,
-) -> None:
-    """Write Σ_b log N(z_b; μ_kb, s_b Σ_kb) / T_b + log_prior_k to ``out``.
+) -> Array | float:
+    """Write Σ_b log N(z_b; μ_kb, s_b Σ_kb) / T_b + log_prior_k to ``out``, less what is shared.
 
     Parameters
     ----------
@@ -115,6 +114,11 @@ def write_log_density(
         Whether to take T = s = 1.
     background : bool, default=False
         Whether to take the blocks' backgrounds in place of their classes.
+
+    Returns
+    -------
+    array of shape (n, 1) or 0.0
+        What all classes share, to be added.
     """
     plans, offset = [], log_prior
     for block in blocks:
@@ -125,57 +129,23 @@ def write_log_density(
         normaliser = gaussians.log_determinant + d * math.log(2 * math.pi * scale)
         plans.append((X[:, block.columns], gaussians, factor / scale))
         offset = offset + factor * normaliser
-    _write_affine(out, plans, offset)
+    return write_affine(out, plans, offset)
 
 
 def write_squared_distance(out: Array, X: Array, blocks: tuple[Block, ...]) -> None:
     """Write the squared Mahalanobis distance to each class, at least 0; X is overwritten.
 
-    Far points are moved to the largest distance that can be squared.
+    That of a point whose distance cannot be squared is one that can be, on the same ray.
     """
     plans = [(X[:, block.columns], block.gaussians, 1.0) for block in blocks]
-    _write_affine(out, plans, 0.0)
-    _clip(out, 0.0, None)  # rounding of a difference can fall below 0
+    add_shared(out, write_affine(out, plans, 0.0))
+    clip(out, 0.0, None)  # rounding of a difference can fall below 0
 
 
-def _write_affine(
-    out: Array, plans: list[tuple[Array, Gaussians, float]], offset: Array | float
-) -> None:
-    """Write offset_k + Σ factor x squared distance; samples, Gaussians and factor are a plan's."""
-    for _, gaussians, factor in plans:
-        offset = offset + factor * gaussians.constant
-    out[...] = offset
-    for X, gaussians, factor in plans:
-        _center(X, gaussians)
-        COVARIANCE_TYPES[gaussians.covariance_type].add_distance(out, X, gaussians, factor)
-
-
-def _center(X: Array, gaussians: Gaussians) -> None:
-    """Write the deviation from the center to X, far points moved to the limit."""
-    X -= gaussians.center
-    if not _lies_within(X, gaussians.limit):
-        _clip(X, -gaussians.limit, gaussians.limit)
-
-
-def _lies_within(deviation: Array, limit: Array) -> bool:
-    """Return whether no point is far, where looking takes less time than clipping."""
-    if namespace(deviation) is not np or deviation.size == 0:
-        return False
-    nearest = limit.min()
-    return bool(deviation.max() <= nearest and deviation.min() >= -nearest)
-
-
-def _clip(values: Array, low: Array | float, high: Array | None) -> None:
-    xp = namespace(values)
-    if xp is np:
-        np.clip(values, low, high, out=values)
-    else:
-        values[...] = xp.clip(values, low, high)
-
-
-def _copied(X: Array) -> Array:
-    xp = namespace(X)
-    return xp.asarray(X, copy=True)
+def add_shared(out: Array, shared: Array | float) -> None:
+    """Add what all classes share to ``out``; 0.0 costs no pass."""
+    if not isinstance(shared, float):
+        out += shared
 
 
 def _mixed(log_ratio: Array, share: float) -> Array:

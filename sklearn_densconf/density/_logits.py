@@ -184,6 +184,18 @@ def warn_of_features(X: Array, codes: np.ndarray, classes: Array) -> None:
     warn_of_order(logits, codes, classes, cure + "predict_from='posterior'")
 
 
+def tempered(logits: Array, temperature: float) -> tuple[Array, Array | float]:
+    """Compute logits / T, (n, k), less what all share, (n, 1) or 0.0, where that is too large."""
+    xp = namespace(logits)
+    with np.errstate(over="ignore", invalid="ignore"):
+        divided = logits / temperature
+        if bool(xp.isfinite(xp.sum(divided))):
+            return divided, 0.0
+        largest = xp.max(logits, axis=1, keepdims=True)
+        limit = xp.finfo(logits.dtype).max
+        return (logits - largest) / temperature, xp.clip(largest / temperature, -limit, limit)
+
+
 def fit_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     """Compute the T that minimises the mean of -log softmax(z / T)_y on held-out samples.
 

@@ -33,7 +33,8 @@ def prepare_tied(mean: Array, covariance: Array) -> Terms:
     inverse, log_determinant = _whitening(covariance)
     white = mean @ inverse.T
     constant = xp.sum(white * white, axis=1)
-    return inverse, -2 * white.T, constant, log_determinant, xp.max(xp.abs(inverse), axis=0)
+    steepest = xp.max(xp.abs(inverse), axis=0)
+    return inverse, -2 * white.T, constant, constant, log_determinant, steepest
 
 
 def prepare_full(mean: Array, covariance: Array) -> Terms:
@@ -44,24 +45,38 @@ def prepare_full(mean: Array, covariance: Array) -> Terms:
         inverse[k, ...], log_determinant[k] = _whitening(covariance[k, ...], k)
     white = (inverse @ mean[:, :, None])[:, :, 0]
     steepest = xp.max(xp.abs(inverse), axis=(0, 1))
-    return inverse, white, xp.zeros_like(log_determinant), log_determinant, steepest
+    zeros, from_center = xp.zeros_like(log_determinant), xp.sum(white * white, axis=1)
+    return inverse, white, zeros, from_center, log_determinant, steepest
 
 
-def add_tied(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> None:
-    """Add to ``out`` (n, k)."""
+def add_tied(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> Array:
+    """Add to ``out`` (n, k), and return what all classes share, (n, 1)."""
     white = _whitened(deviation, gaussians.quadratic)
     add_product(out, white, gaussians.linear, factor)
     white *= white
-    out += factor * namespace(white).sum(white, axis=1, keepdims=True)
+    return factor * namespace(white).sum(white, axis=1, keepdims=True)
 
 
-def add_full(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> None:
+def add_full(out: Array, deviation: Array, gaussians: Gaussians, factor: float) -> float:
     """Add to ``out`` (n, k), class by class."""
     for k in range(gaussians.linear.shape[0]):
         white = _whitened(deviation, gaussians.quadratic[k, ...])
         white -= gaussians.linear[k, :]
         white *= white
         out[:, k] += factor * namespace(white).sum(white, axis=1)
+    return 0.0
+
+
+def tied_to_class(deviation: Array, gaussians: Gaussians, _k: int) -> Array:
+    """Compute squared lengths, (n,), of deviations from the mean of any class, (n, d)."""
+    white = _whitened(deviation, gaussians.quadratic)
+    return namespace(white).sum(white * white, axis=1)
+
+
+def full_to_class(deviation: Array, gaussians: Gaussians, k: int) -> Array:
+    """Compute squared lengths, (n,), of deviations from the mean of class k, (n, d)."""
+    white = _whitened(deviation, gaussians.quadratic[k, ...])
+    return namespace(white).sum(white * white, axis=1)
 
 
 def unit(covariance: Array) -> Array:

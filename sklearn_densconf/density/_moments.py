@@ -21,7 +21,6 @@ from scipy.sparse import csc_array
 
 from sklearn_densconf._array import Array, as_like, chunks, float64, namespace, to_numpy
 from sklearn_densconf._machine import ahead, number_of_threads
-from sklearn_densconf._validation import check_finite
 
 # Of samples a block. Small ones stay in the cache while they are passed four times; a product of
 # matrices wants larger ones.
@@ -110,14 +109,6 @@ def merge(first: Moments, second: Moments) -> Moments:
     return Moments(first.kind, count, first.mean + delta * share[:, None], scatter)
 
 
-def check_measured(moments: Moments, X: Array) -> None:
-    """Check what was measured: a NaN or infinity of X, and a square that overflowed, show here."""
-    xp = namespace(moments.scatter)
-    if not bool(xp.isfinite(xp.sum(moments.scatter))):
-        check_finite(X)
-        raise ValueError("X has values whose squares overflow: scale the features down")
-
-
 def like(moments: Moments, X: Array) -> Moments:
     """Bring moments to the namespace and device of an array."""
     return Moments(moments.kind, *(as_like(part, X) for part in _arrays(moments)))
@@ -129,7 +120,7 @@ def as_numpy(moments: Moments) -> Moments:
 
 
 def total_variance(moments: Moments) -> Array:
-    """Compute the variance of each feature over all classes together, (d,)."""
+    """Compute the variance of each feature over all classes together, (d,); 0 if it is constant."""
     deviation = moments.mean - grand_mean(moments)
     deviation *= deviation
     total = namespace(deviation).sum(moments.count)
@@ -137,8 +128,9 @@ def total_variance(moments: Moments) -> Array:
 
 
 def grand_mean(moments: Moments) -> Array:
-    """Compute the mean over all classes together, (d,)."""
-    return _share(moments) @ moments.mean
+    """Compute the mean over all classes together, (d,): from one class's, so equal ones stay."""
+    origin = moments.mean[int(namespace(moments.count).argmax(moments.count)), :]
+    return origin + _share(moments) @ (moments.mean - origin)
 
 
 def within_diagonal(moments: Moments) -> Array:

@@ -18,6 +18,7 @@ from sklearn_densconf.density._logits import (
     fit_temperature,
     in_order,
     order_of_logits,
+    tempered,
     warn_of_order,
     warn_of_probabilities,
 )
@@ -168,6 +169,6 @@ class _Logits:
     temperature: float
     n_multiplications = 0.0
 
-    def joint(self, X: Array, _out: Array) -> tuple[Array, float]:
+    def joint(self, X: Array, _out: Array) -> tuple[Array, Array | float]:
         logits = in_order(X, self.order)
-        return logits if self.temperature == 1 else logits / self.temperature, 0.0
+        return (logits, 0.0) if self.temperature == 1 else tempered(logits, self.temperature)

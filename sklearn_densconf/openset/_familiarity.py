@@ -33,6 +33,7 @@ from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.density import _moments as moments_of
 from sklearn_densconf.density._head import Head
 from sklearn_densconf.density._moments import Moments
+from sklearn_densconf.density._range import check_measured
 
 NAMES = ("nearest", "relative")
 SHORTEST, LONGEST = 1e-140, 1e140  # lengths whose squares are float64
@@ -90,7 +91,7 @@ def measure(features: Array, codes: np.ndarray, weight: Array, n_classes: int) -
     """Measure the moments of features of length 1, without a copy of them all."""
     with one_thread_if_few(features.shape[0] * features.shape[1] ** 2):
         moments = moments_of.measure(features, codes, weight, n_classes, "tied", prepare=unit)
-    moments_of.check_measured(moments, features)
+    check_measured(moments, features)
     return moments
 
 

@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_densconf._array import Array, as_like, log_sum_exp, namespace, to_numpy
-from sklearn_densconf.density._logits import in_order
+from sklearn_densconf.density._logits import in_order, tempered
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Softmax:
 
     def __call__(self, X: Array) -> Array:
         """Compute log q(y | x), (n, k), a new array."""
-        logits = in_order(X[:, self.width :], self.order) / self.temperature
+        logits, _ = tempered(in_order(X[:, self.width :], self.order), self.temperature)
         logits -= log_sum_exp(logits)
         return logits
 
