@@ -21,11 +21,15 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from sklearn_densconf import (
+    ConformalRejector,
     DensityClassifier,
     FeatureExtractor,
     GaussianDensityClassifier,
+    OpenSetClassifier,
     SoftmaxClassifier,
+    distributed,
 )
+from sklearn_densconf import io as densconf
 
 DATA = Path(__file__).resolve().parent / "data"
 TYPES = ("diag", "spherical", "tied_diag", "tied", "full")
@@ -258,6 +262,35 @@ def digits(folder):
     return results
 
 
+def rejector():
+    """Return a rejector around a pipeline that ends in an open-set classifier."""
+    both = np.hstack([X, X[:, :3]])
+    half, rest = slice(0, None, 2), slice(1, None, 2)
+    openset = OpenSetClassifier().fit(both[half], Y[half], X_val=both[rest], y_val=Y[rest])
+    return ConformalRejector(openset, alpha=0.2).fit(both, Y)
+
+
+def rejected(loaded):
+    """Return what the rejector says of samples."""
+    both = np.hstack([SCORED, SCORED[:, :3]])
+    decision = loaded.decide(both)
+    said = {
+        "label": decision.label,
+        "accepted": decision.accepted,
+        "known": loaded.estimator_.known_proba(both),
+        "proba": loaded.predict_proba(both),
+    }
+    return {name: [str(value.dtype), value.tolist()] for name, value in said.items()}
+
+
+def write_files(folder):
+    """Write a file of `io` and a folder of `distributed.predict`."""
+    densconf.save(rejector(), folder / "rejector.densconf")
+    _write_json(folder / "rejected.json.gz", rejected(rejector()))
+    density = GaussianDensityClassifier().fit(X, Y)
+    distributed.predict(density, SCORED, folder / "predicted", shard_size=2)
+
+
 def write(folder):
     """Write all golden files to a folder."""
     folder = Path(folder)
@@ -268,8 +301,10 @@ def write(folder):
     said = {}
     for name, estimator, scored in dumped():
         joblib.dump(estimator, folder / f"{name}.joblib", compress=True)
+        densconf.save(estimator, folder / f"{name}.densconf")
         said[name] = described(estimator, scored)
     _write_json(folder / "dumped.json.gz", said)
+    write_files(folder)
     for estimator, given in stored_inputs(scratch).values():
         estimator.set_params(memory=folder / "memory").fit_transform(given)
     _write_json(folder / "digits.json.gz", digits(scratch / "digits"))

@@ -142,3 +142,13 @@ class ByKeyword(nn.Module):
         logits = self.head(input=hidden)
         hidden.zero_()
         return logits
+
+
+def build():
+    """Build a network, for 'networks:build'."""
+    return Convolutional()
+
+
+def halved(picture):
+    """Preprocess a picture."""
+    return picture / 2

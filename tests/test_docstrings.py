@@ -10,7 +10,7 @@ import pytest
 from numpydoc.validate import validate
 
 MODULES = ["", ".features", ".metrics", ".displays", ".datasets", ".distortions", ".adversarial"]
-MODULES += [".distributed", ".evaluation", ".monitoring"]
+MODULES += [".distributed", ".evaluation", ".io", ".monitoring"]
 API = Path(__file__).parents[1] / "docs" / "api.rst"
 # No extended summary, "See Also" or example is asked of a method; quotes and sections are ours.
 IGNORED = {"ES01", "EX01", "SA01", "SA04", "GL01", "GL02", "GL03", "GL07", "RT02", "YD01"}

@@ -11,6 +11,7 @@ How far numbers may move. Another CPU takes other kernels of BLAS, which sum in 
   one, numbers differ by 0.2, and only what is not measured is held.
 """
 
+import json
 import shutil
 
 import joblib
@@ -23,7 +24,11 @@ pytest.importorskip("matplotlib")
 
 import golden
 from golden import DATA, read_json
+from networks import Convolutional
 from sklearn.exceptions import InconsistentVersionWarning
+
+from sklearn_densconf import io
+from sklearn_densconf._files import is_sound
 
 PREDICTIONS = read_json("predictions.json.gz")
 DUMPED = read_json("dumped.json.gz")
@@ -89,6 +94,30 @@ def test_a_file_written_before_is_read_and_its_estimator_says_what_it_said(name)
     loaded = joblib.load(DATA / f"{name}.joblib")
     tolerance = 1e-4 if name == "pipeline" else 1e-12
     assert_described_alike(golden.described(loaded, scored), DUMPED[name], name, tolerance)
+
+
+@pytest.mark.filterwarnings(
+    f"ignore::{InconsistentVersionWarning.__module__}.InconsistentVersionWarning"
+)
+@pytest.mark.parametrize("name", DUMPED)
+def test_a_file_saved_before_is_loaded_without_code_and_says_what_it_said(name):
+    scored = next(scored for other, _, scored in golden.dumped() if other == name)
+    loaded = io.load(DATA / f"{name}.densconf", network=Convolutional())
+    tolerance = 1e-4 if name == "pipeline" else 1e-12
+    assert_described_alike(golden.described(loaded, scored), DUMPED[name], name, tolerance)
+
+
+def test_a_rejector_saved_before_decides_as_it_did():
+    loaded = io.load(DATA / "rejector.densconf")
+    assert_described_alike(golden.rejected(loaded), read_json("rejected.json.gz"), "", 1e-9)
+
+
+def test_results_written_before_are_sound_still():
+    run = json.loads((DATA / "predicted" / "run.json").read_text())
+    assert run.pop("version") == 1
+    result = DATA / "predicted" / "predict_proba.npy"
+    assert is_sound(result, f"{result.name} of {json.dumps(run)}", len(golden.SCORED))
+    np.testing.assert_allclose(np.load(result)[:2].sum(axis=1), 1, 1e-12)
 
 
 def test_features_are_those_they_were(tmp_path):

@@ -25,6 +25,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself
     "evaluation": {"__init__", "adversarial", "density", "displays", "distortions", "features"}
     | {"metrics", "openset"},
     "features": set(),
+    "io": {"__init__", "density", "features"},
     "metrics": set(),
     "monitoring": set(),
     "openset": {"density"},
@@ -32,7 +33,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself
     "paper": {"adversarial", "baselines", "datasets", "density", "displays", "distortions"}
     | {"distributed", "evaluation", "features", "metrics", "__init__"},
 }
-USES_TORCH = {"adversarial", "comparison", "distributed", "evaluation", "features", "paper"}
+USES_TORCH = {"adversarial", "comparison", "distributed", "evaluation", "features", "io", "paper"}
 SOURCES = sorted(architecture.ROOT.rglob("*.py"))
 
 

@@ -1,6 +1,7 @@
 """Networks that cannot be copied: they are built in each process, and told by their content."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -40,14 +41,14 @@ class BuiltBackbone:
     """
 
     def __init__(self, build: Callable[[], nn.Module], fingerprint: str | None = None) -> None:
-        self._build = build
+        self.build = build
         self.learned = Learned(takes_channels_last=False)
         if fingerprint is not None:
             self.fingerprint = fingerprint
 
     @cached_property
     def _module(self) -> nn.Module:
-        module = self._build()
+        module = self.build()
         return module.eval()
 
     @cached_property
@@ -56,7 +57,7 @@ class BuiltBackbone:
         if isinstance(self._module, OnnxNetwork):
             return self._module.digest
         weights = [(name, tensor) for name, tensor in self._module.state_dict().items()]
-        return fingerprint(self._build, getattr(self._module, "code", ""), weights)
+        return fingerprint(self.build, getattr(self._module, "code", ""), weights)
 
     @property
     def layer_names(self) -> list[str]:
@@ -102,10 +103,10 @@ class BuiltBackbone:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self._build, self.fingerprint)
+        return _again, (self.build, self.fingerprint)
 
     def __repr__(self) -> str:
-        return f"BuiltBackbone({self._build!r})"
+        return f"BuiltBackbone({self.build!r})"
 
 
 def _again(build: Callable[[], nn.Module], fingerprint: str) -> BuiltBackbone:
@@ -147,6 +148,10 @@ class OnnxFile:
         """Return the network."""
         return OnnxNetwork(self.path)
 
+    def content(self) -> bytes:
+        """Return what is in the file."""
+        return Path(self.path).read_bytes()
+
     def __repr__(self) -> str:
         return f"onnx:{self.path}"
 
@@ -157,13 +162,43 @@ class OnnxFile:
         return hash(self.path)
 
 
+class OnnxContent:
+    """Builds the network of an ONNX file that was read before.
+
+    Parameters
+    ----------
+    content : bytes
+        What was in the file; all weights are in it.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __call__(self) -> "OnnxNetwork":
+        """Return the network."""
+        return OnnxNetwork(self._content)
+
+    def content(self) -> bytes:
+        """Return what was in the file."""
+        return self._content
+
+    def __repr__(self) -> str:
+        return f"onnx:{len(self._content)} bytes"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OnnxContent) and other._content == self._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+
 class OnnxNetwork(nn.Module):
     """An ONNX model, run by onnxruntime on the CPU.
 
     Parameters
     ----------
-    path : str
-        Its file.
+    model : str or bytes
+        Its file, or what was in it.
 
     Raises
     ------
@@ -173,14 +208,14 @@ class OnnxNetwork(nn.Module):
         If onnxruntime is missing.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, model: str | bytes) -> None:
         super().__init__()
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"backbone 'onnx:{path}': there is no such file")
-        runtime = import_optional("onnxruntime", f"backbone 'onnx:{path}'")
-        content = Path(path).read_bytes()
-        self.digest = hashlib.sha256(content).hexdigest()
-        self._session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        name = "an ONNX model" if isinstance(model, bytes) else f"backbone 'onnx:{model}'"
+        if isinstance(model, str) and not Path(model).is_file():
+            raise FileNotFoundError(f"{name}: there is no such file")
+        runtime = import_optional("onnxruntime", name)
+        self.digest = _digest(model)
+        self._session = runtime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self._types = {each.name: each.type for each in self._session.get_inputs()}
         self.takes_float64 = "tensor(double)" in self._types.values()
 
@@ -197,3 +232,22 @@ class OnnxNetwork(nn.Module):
         }
         outputs = self._session.run(None, arrays)
         return tuple(torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in outputs)
+
+
+def _digest(model: str | bytes) -> str:
+    """Hash a model, with the files beside it that hold its weights."""
+    if isinstance(model, bytes):
+        return hashlib.sha256(model).hexdigest()
+    content = Path(model).read_bytes()
+    digest = hashlib.sha256(content)
+    for name in names_of_weights(content):
+        path = Path(model).parent / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()
+
+
+def names_of_weights(content: bytes) -> list[str]:
+    """List the files that tensors of an ONNX model are in: values of the key "location"."""
+    found = re.finditer(rb"\n\x08location\x12([\x01-\x7f])", content)
+    names = {content[each.end() : each.end() + each[1][0]] for each in found}
+    return sorted(name.decode(errors="replace") for name in names)
