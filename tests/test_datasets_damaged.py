@@ -210,7 +210,9 @@ def test_a_class_that_is_a_link_to_the_tree_has_no_pictures(two_classes):
         load_image_folder(two_classes)
 
 
-def test_links_to_pictures_and_folders_elsewhere_are_followed(two_classes, tmp_path_factory):
+def test_links_to_pictures_and_folders_elsewhere_are_followed_if_asked(
+    two_classes, tmp_path_factory
+):
     store = tmp_path_factory.mktemp("store")
     for name in ("1.png", "more/2.png"):
         (store / name).parent.mkdir(exist_ok=True)
@@ -218,10 +220,32 @@ def test_links_to_pictures_and_folders_elsewhere_are_followed(two_classes, tmp_p
     link(two_classes / "cat" / "linked.png", store / "1.png")
     link(two_classes / "cat" / "store", store)
     link(two_classes / "emu", store)
-    found = names_of(load_image_folder(two_classes), two_classes)
+    found = names_of(load_image_folder(two_classes, links_outside=True), two_classes)
     cat = ["1.png", "2.png", "linked.png", "store/1.png", "store/more/2.png"]
     assert found[:5] == [f"cat/{name}" for name in cat]
     assert found[-2:] == ["emu/1.png", "emu/more/2.png"]
+
+
+def test_links_out_of_the_folder_are_left_out_with_a_warning(two_classes, tmp_path_factory):
+    expected = names_of(load_image_folder(two_classes), two_classes)
+    store = tmp_path_factory.mktemp("store")
+    (store / "1.png").touch()
+    link(two_classes / "cat" / "linked.png", store / "1.png")
+    link(two_classes / "cat" / "store", store)
+    link(two_classes / "dog" / "inside.png", "../cat/1.png")
+    with pytest.warns(UserWarning, match=r"cat has 2 links that lead out .* links_outside=True"):
+        found = names_of(load_image_folder(two_classes), two_classes)
+    assert set(found) == {*expected, "dog/inside.png"}
+    two_classes.parent.joinpath("linked").symlink_to(two_classes)  # the folder itself may be one
+    with pytest.warns(UserWarning, match="cat has 2 links"):
+        load_image_folder(two_classes.parent / "linked")
+
+
+def test_too_many_pictures_are_refused(two_classes):
+    assert len(load_image_folder(two_classes, max_pictures=4).paths) == 4
+    assert len(load_image_folder(two_classes, max_pictures=None).paths) == 4
+    with pytest.raises(ValueError, match="has more pictures than max_pictures: raise it"):
+        load_image_folder(two_classes, max_pictures=3)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from sklearn_densconf import (
 )
 from sklearn_densconf.features import FrozenBackbone
 from sklearn_densconf.io import _classes, _container
+from sklearn_densconf.monitoring import DriftMonitor
 
 RNG = np.random.default_rng(0)
 Y = np.arange(120) % 3
@@ -185,6 +186,15 @@ def test_an_infinite_threshold_is_kept(file):
     with pytest.warns(UserWarning, match="no coverage keeps risk"):
         rejector = ConformalRejector(density, risk=1e-6).fit(X, Y)
     assert _again(rejector, file).threshold_ == np.inf
+
+
+def test_a_monitor_goes_on_where_it_was(file):
+    monitor = DriftMonitor(random_state=0).fit(RNG.normal(size=300))
+    monitor.update(RNG.normal(size=100))
+    loaded = _again(monitor, file)
+    _check_same(monitor, loaded)
+    later = RNG.normal(size=50) - 1
+    _check_same(monitor.update(later), loaded.update(later))
 
 
 def test_what_is_not_fitted_comes_back_so(file):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from networks import Logging, rows_passed
+from PIL import Image
 
 from sklearn_densconf import FeatureExtractor
 from sklearn_densconf.features.inputs import Source
@@ -66,3 +67,22 @@ def test_a_third_source_passes_and_is_remembered(tmp_path, monkeypatch, num_work
         features = extractor.fit("counted").transform("counted")
         np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
     assert rows_passed(log) == 10
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    paths = [tmp_path / "small.png", tmp_path / "large.png"]
+    for path, size in zip(paths, (10, 11), strict=True):
+        Image.new("L", (size, size)).save(path)
+    extractor = FeatureExtractor(torch.nn.Flatten(), preprocessing=_seen).fit(paths[:1])
+    with (
+        pytest.warns(Image.DecompressionBombWarning),
+        pytest.raises(ValueError, match=r"large\.png' has 11 x 11 pixels, .* = 100: raise that"),
+    ):
+        extractor.transform(paths)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert extractor.transform(paths).shape == (2, 1)
+
+
+def _seen(picture):
+    return torch.ones(1)

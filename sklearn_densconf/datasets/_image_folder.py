@@ -1,5 +1,6 @@
 """Trees of pictures with one folder per class, read lazily: as paths, nothing decoded."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,14 +24,24 @@ _SUFFIXES = (
 )
 
 
-def load_image_folder(folder: str | PathLike[str], *, min_pictures: int = 2) -> Bunch:
+MOST_PICTURES = 10_000_000  # whose paths take some 2 GB
+
+
+def load_image_folder(
+    folder: str | PathLike[str],
+    *,
+    min_pictures: int = 2,
+    max_pictures: int | None = MOST_PICTURES,
+    links_outside: bool = False,
+) -> Bunch:
     """List the pictures of a tree with one folder per class: ``folder/<class>/**/<picture>``.
 
     Nothing is opened, so a million pictures cost their paths; a
     :class:`~sklearn_densconf.FeatureExtractor` decodes them batch by batch. Classes and paths are
     sorted: the same tree gives the same lists everywhere. Hidden files and folders, and files whose
     suffix is not that of a picture, are skipped. Links are followed, but each folder is read once
-    per class, and never one that holds the tree; broken links are left out with a warning.
+    per class, and never one that holds the tree, however deep links lead; broken links, and those
+    that lead out of the folder, are left out with a warning.
 
     Parameters
     ----------
@@ -39,6 +50,11 @@ def load_image_folder(folder: str | PathLike[str], *, min_pictures: int = 2) -> 
     min_pictures : int, default=2
         Least number of pictures in each class. A variance needs 2; set 1, or 0, to read pictures
         that are only predicted.
+    max_pictures : int or None, default=10_000_000
+        Most pictures that are listed, so that a wrong folder cannot fill the memory; None is no
+        limit.
+    links_outside : bool, default=False
+        Whether links that lead out of the folder are followed.
 
     Returns
     -------
@@ -52,7 +68,13 @@ def load_image_folder(folder: str | PathLike[str], *, min_pictures: int = 2) -> 
     FileNotFoundError
         If there is no such folder.
     ValueError
-        If it holds no class folders with pictures, or a class has fewer than ``min_pictures``.
+        If it holds no class folders with pictures, a class has fewer than ``min_pictures``, or
+        there are more than ``max_pictures``.
+
+    Warns
+    -----
+    UserWarning
+        If there are broken links, or links that lead out of the folder.
 
     Examples
     --------
@@ -70,10 +92,13 @@ def load_image_folder(folder: str | PathLike[str], *, min_pictures: int = 2) -> 
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder: pass one with a folder for each class")
-    classes = _list_folders(folder)
-    return _gather(
-        folder, classes, [_list_pictures(folder / name, folder) for name in classes], min_pictures
-    )
+    classes, left = _list_folders(folder), math.inf if max_pictures is None else max_pictures
+    paths = []
+    for name in classes:
+        within = None if links_outside else folder
+        paths.append(_list_pictures(folder / name, folder, within, most=left))
+        left -= len(paths[-1])
+    return _gather(folder, classes, paths, min_pictures)
 
 
 def _gather(
@@ -105,28 +130,52 @@ def _list_folders(folder: Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _list_pictures(folder: Path, tree: Path) -> list[str]:
+def _list_pictures(
+    folder: Path, tree: Path, within: Path | None, *, most: float = math.inf
+) -> list[str]:
     """Return the pictures in a folder and those below it, sorted.
 
     Links are followed, but no folder is read twice, and none that holds the tree: through a link
-    to it, the pictures of all classes would be listed in one.
+    to it, the pictures of all classes would be listed in one. None leads out of ``within``.
     """
-    whole = tree.resolve()
+    root, whole = within and within.resolve(), tree.resolve()
     seen = {_number_of(path) for path in (whole, *whole.parents)}
-    waiting, found, others = [os.fspath(folder)], [], []
+    waiting, found, others, outside = [os.fspath(folder)], [], [], []
     while waiting:
         path = waiting.pop()
         if (number := _number_of(path)) in seen:
             continue
+        if _leads_out(path, root):
+            outside.append(path)
+            continue
         seen.add(number)
-        with os.scandir(path) as entries:
-            visible = sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
-        waiting += [entry.path for entry in reversed(visible) if _is_there(entry.is_dir)]
-        pictures = [entry for entry in visible if _is_picture(entry.name)]
-        found += [entry.path for entry in pictures if _is_there(entry.is_file)]
-        others += [entry.path for entry in pictures if not _is_there(entry.is_file)]
-    _warn_of(folder, [path for path in others if not os.path.isdir(path)])
+        folders, files, no_files = _contents(path)
+        waiting += folders[::-1]
+        outside += [file for file in files if _leads_out(file, root)]
+        found += [file for file in files if not _leads_out(file, root)]
+        others += no_files
+        if len(found) > most:
+            raise ValueError(f"{tree} has more pictures than max_pictures: raise it if all count")
+    _warn_of(folder, others, outside)
     return sorted(found)
+
+
+def _contents(path: str) -> tuple[list[str], list[str], list[str]]:
+    """List the folders in a folder, its pictures, and what is named as one and is no file."""
+    with os.scandir(path) as entries:
+        visible = sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
+    folders = [entry.path for entry in visible if _is_there(entry.is_dir)]
+    named = [entry for entry in visible if _is_picture(entry.name)]
+    files = [entry.path for entry in named if _is_there(entry.is_file)]
+    others = {entry.path for entry in named} - {*files, *folders}
+    return folders, files, sorted(others)
+
+
+def _leads_out(path: str, root: Path | None) -> bool:
+    """Tell whether a path is a link to what does not lie in a folder."""
+    if root is None or not os.path.islink(path):
+        return False
+    return not Path(path).resolve().is_relative_to(root)
 
 
 def _number_of(path: str | PathLike[str]) -> tuple[int, int]:
@@ -142,11 +191,18 @@ def _is_there(check: Callable[[], bool]) -> bool:
         return False
 
 
-def _warn_of(folder: Path, others: list[str]) -> None:
+def _warn_of(folder: Path, others: list[str], outside: list[str]) -> None:
     if others:
         warnings.warn(
             f"{folder} has {len(others)} names of pictures that are no files, but broken links, "
             f"pipes or devices, such as {others[0]}: they are left out",
+            UserWarning,
+            stacklevel=4,
+        )
+    if outside:
+        warnings.warn(
+            f"{folder} has {len(outside)} links that lead out of the folder, such as {outside[0]}: "
+            "they are left out. Pass links_outside=True to follow them",
             UserWarning,
             stacklevel=4,
         )

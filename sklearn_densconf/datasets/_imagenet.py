@@ -19,7 +19,9 @@ _N_CLASSES = 1000
 _FETCH = "unpack it again from ILSVRC2012_devkit_t12.tar.gz"
 
 
-def load_imagenet(folder: str | PathLike[str], *, split: str = "val") -> Bunch:
+def load_imagenet(
+    folder: str | PathLike[str], *, split: str = "val", links_outside: bool = False
+) -> Bunch:
     """List the pictures of ILSVRC2012, or of a subset of its classes, in its folder layout.
 
     Classes are numbered as networks trained on ImageNet number them: 0-999 in the order of the
@@ -40,6 +42,9 @@ def load_imagenet(folder: str | PathLike[str], *, split: str = "val") -> Bunch:
         Folder that holds the splits, or collections that do.
     split : {"train", "val"}, default="val"
         Which part to list.
+    links_outside : bool, default=False
+        Whether links that lead out of ``folder`` are followed; else they are left out with a
+        warning. No folder is read twice for a class.
 
     Returns
     -------
@@ -75,7 +80,8 @@ def load_imagenet(folder: str | PathLike[str], *, split: str = "val") -> Bunch:
         raise ValueError(f"split must be one of {list(_SPLITS)}, got {split!r}")
     paths: dict[str, list[str]] = defaultdict(list)
     for collection in _find_collections(folder, split):
-        for wnid, found in _list_split(collection, split).items():
+        within = None if links_outside else folder
+        for wnid, found in _list_split(collection, split, within).items():
             paths[wnid] += found
     present = sorted(paths)
     pictures = _gather(folder / split, present, [paths[wnid] for wnid in present], 2)
@@ -105,7 +111,7 @@ def _find_collections(folder: Path, split: str) -> list[Path]:
     return found[:1] if found[0] == folder else found
 
 
-def _list_split(collection: Path, split: str) -> dict[str, list[str]]:
+def _list_split(collection: Path, split: str, within: Path | None) -> dict[str, list[str]]:
     """Return the pictures of each WordNet id in one collection."""
     wnids = _list_folders(collection / split)
     unknown = sorted(set(wnids) - set(_wnids()))
@@ -116,9 +122,10 @@ def _list_split(collection: Path, split: str) -> dict[str, list[str]]:
         )
     if wnids:
         return {
-            wnid: _list_pictures(collection / split / wnid, collection / split) for wnid in wnids
+            wnid: _list_pictures(collection / split / wnid, collection / split, within)
+            for wnid in wnids
         }
-    return _sort_flat(collection, _list_pictures(collection / split, collection))
+    return _sort_flat(collection, _list_pictures(collection / split, collection, within))
 
 
 def _sort_flat(collection: Path, pictures: list[str]) -> dict[str, list[str]]:

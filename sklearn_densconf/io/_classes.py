@@ -20,6 +20,14 @@ CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {  # name -> module, learned a
         "sklearn_densconf.density",
         (*_DENSITY, "class_count_", "class_prior_", "estimators_"),
     ),
+    "DriftMonitor": (
+        "sklearn_densconf.monitoring",
+        (
+            *("n_calibration_", "n_seen_", "log_peak_", "alarm_at_", "history_", "stride_"),
+            *("n_history_", "_seed", "_log_threshold", "_cuts", "_counts", "_base"),
+            *("_log_asleep", "_log_active", "_round", "_n_parts", "_parts", "_n_drawn"),
+        ),
+    ),
     "FeatureExtractor": (
         "sklearn_densconf.features",
         (*_NAMED, "feature_groups_", "input_shape_", "_layers"),

@@ -245,13 +245,25 @@ def _pil() -> Any:
 
 
 def _opened(file: Any) -> Any:
+    """Open a picture and read its header; one of too many pixels is refused before it is decoded.
+
+    PIL itself warns of those, and refuses those of twice as many.
+    """
     try:
-        return _pil().open(_readable(file))
+        picture = _pil().open(_readable(file))
     except FileNotFoundError as error:
         hint = "; for texts, give a tokenizer as preprocessing" if is_text(file) else ""
         raise FileNotFoundError(f"there is no picture {_called(file)}{hint}") from error
     except Exception as error:  # PIL raises many kinds on damaged headers, and for bombs
         raise ValueError(f"cannot decode the picture {_called(file)}: {error}") from error
+    limit = _pil().MAX_IMAGE_PIXELS
+    if limit is not None and picture.width * picture.height > limit:
+        picture.close()
+        raise ValueError(
+            f"the picture {_called(file)} has {picture.width} x {picture.height} pixels, more than "
+            f"PIL.Image.MAX_IMAGE_PIXELS = {limit}: raise that, or set it to None, if you trust it"
+        )
+    return picture
 
 
 def _decoded(file: Any) -> Any:
