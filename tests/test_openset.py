@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_densconf import GaussianDensityClassifier, OpenSetClassifier, SoftmaxClassifier
 from sklearn_densconf.openset._calibration import left_out_scores
-from sklearn_densconf.openset._discount import log_known, most_likely, tail
+from sklearn_densconf.openset._discount import DROWNED, keep_order, log_known, most_likely, tail
 from sklearn_densconf.openset._familiarity import (
     gaussians,
     measure,
@@ -132,6 +132,33 @@ def test_scores_rank_where_probabilities_round(model, data):
     assert len(np.unique(model.score_samples(strange))) == 300
     sure = model.predict_log_proba(np.hstack([X[:, :D], 30 * X[:, D:]]))
     assert (sure[model.known_proba(X) < 1] < 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_confidences_that_round_to_the_priors_keep_the_order_of_rho(model, data, dtype):
+    X_val = data[2].astype(dtype)
+    logits = np.tile(X_val[:1, D:], (300, 1))  # so that ρ alone differs
+    strange = np.hstack([-X_val[:, :D], logits])
+    familiar = model.score_samples(strange.astype(np.float64))
+    drowned = familiar < -20
+    assert drowned.sum() > 20
+    found = model.confidence(strange, log_odds=True)
+    assert found.dtype == np.float64
+    assert np.array_equal(np.argsort(found[drowned]), np.argsort(familiar[drowned]))
+    np.testing.assert_allclose(expit(found[drowned]), 1 / K, rtol=1e-8)
+
+
+def test_a_rho_that_would_be_drowned_is_stretched_smoothly():
+    log_known_ = np.log(DROWNED) + np.array([5.0, 1e-6, 0.0, -1e-6, -1.0, -300.0, -1e5])
+    unknown = np.log1p(-np.exp(log_known_))
+    known, rest = keep_order(log_known_, unknown)
+    np.testing.assert_array_equal(known[:3], log_known_[:3])
+    np.testing.assert_allclose(known[3], log_known_[3], rtol=1e-12)  # value and slope agree
+    naive = DROWNED / (1 + np.log(DROWNED / np.exp(log_known_[4])))
+    np.testing.assert_allclose(known[4], np.log(naive))
+    assert (np.diff(known) < 0).all()
+    np.testing.assert_allclose(np.exp(known) + np.exp(rest), 1, rtol=1e-15)
+    assert keep_order(np.array([-np.inf]), np.array([0.0]))[0] == -np.inf
 
 
 # The Gaussians

@@ -7,6 +7,7 @@ slope 1 / β: ρ(s) = σ((s - a) / β), with the location a where both are as li
 discount is measured, and its location is chosen in such widths: a = m - t β.
 """
 
+import math
 from collections.abc import Callable
 from itertools import product
 
@@ -20,6 +21,7 @@ SHARE = 0.1  # of known pictures, that make up the tail
 FEWEST = 10  # pictures in it, or half of all
 SPREAD = 0.5  # standard deviation of log w about log β, a priori
 STARTS = (0.0, 2.0, 5.0, 10.0)  # widths below the level
+DROWNED = 1e-9  # a probability; far above what float64 resolves beside a prior of 1e-5
 FARTHEST = 700.0  # widths, or nats: exp of it is a float64
 
 # From log T to log q of the labels, (n,), and its derivative.
@@ -46,6 +48,31 @@ def log_known(log_odds: Array) -> tuple[Array, Array]:
     known, unknown = -xp.logaddexp(zero, -log_odds), -xp.logaddexp(zero, log_odds)
     either = xp.logaddexp(unknown[:, 0], known[:, 0] + unknown[:, 1])
     return known[:, 0] + known[:, 1], either
+
+
+def keep_order(known: Array, unknown: Array) -> tuple[Array, Array]:
+    """Compute log ρ and log(1 - ρ) of a ρ that no prior drowns, (n,).
+
+    Added to a prior, a ρ of exp(-50) is nothing, and pictures that are less and less familiar
+    could not be ranked any more. Below τ = `DROWNED` ρ becomes τ / (1 + log(τ / ρ)): its order is
+    kept, its slope at τ too, and no probability changes by more than τ.
+
+    Parameters
+    ----------
+    known, unknown : array of shape (n,)
+        log ρ and log(1 - ρ).
+
+    Returns
+    -------
+    known, unknown : array of shape (n,)
+        The logarithms.
+    """
+    xp, least = namespace(known), math.log(DROWNED)
+    below = xp.where(known < least, least - known, xp.zeros_like(known))
+    stretched = least - xp.log1p(below)
+    is_below = below > 0
+    known = xp.where(is_below, stretched, known)
+    return known, xp.where(is_below, xp.log1p(-xp.exp(stretched)), unknown)
 
 
 def tail(scores: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

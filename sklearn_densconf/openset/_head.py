@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_densconf._array import Array, namespace
-from sklearn_densconf.openset._discount import log_known
+from sklearn_densconf.openset._discount import keep_order, log_known
 from sklearn_densconf.openset._familiarity import Familiarity
 
 
@@ -41,7 +41,7 @@ class OpenSetHead:
     def joint(self, X: Array, out: Array) -> tuple[Array, float]:
         """Compute log(ρ q + (1 - ρ) π), (n, k); it is normalised."""
         log_proba = self.log_posterior(X)
-        known, unknown = self.log_known(X, out)
+        known, unknown = keep_order(*self.log_known(X, out))
         log_proba += known[:, None]
         rest = unknown[:, None] + self.log_prior
         xp = namespace(out)

@@ -379,6 +379,35 @@ class OpenSetClassifier(PosteriorMixin):
             raise ValueError("batches is empty: give at least one (X, y)")
         return self.calibrate(X_val, y_val)
 
+    def confidence(self, X: Any, y: Any = None, *, log_odds: bool = False) -> Array:
+        """Compute the posterior of one label per picture, or its log-odds.
+
+        Rank by log-odds: they differ where posteriors round to 1, and where they round to the
+        priors, since a ρ below 1e-9 is kept from vanishing beside them.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Features and logits.
+        y : array of shape (n_samples,), default=None
+            The labels in question; None stands for the network's.
+        log_odds : bool, default=False
+            Whether to compute log p - log(1 - p) instead of p.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Posterior p of the label, in [0, 1]; with ``log_odds``, in [-inf, inf], in nats, and
+            float64 for float32 input too, which could not resolve it.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` has a label that is not in ``classes_``, or another number of samples.
+        """
+        X = self._checked(X, "confidence")
+        return super().confidence(float64(X) if log_odds else X, y, log_odds=log_odds)
+
     def known_proba(self, X: Any) -> Array:
         """Compute ρ, the probability that a picture is of the known world.
 
