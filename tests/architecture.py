@@ -20,7 +20,7 @@ LAYERS = (  # from the top: a room imports rooms of lower rows only
     ("__main__",),
     ("comparison",),
     ("paper",),
-    ("evaluation", "io"),
+    ("evaluation", "export", "io"),
     ("adversarial", "displays", "distortions", "datasets", "distributed", "openset"),
     ("features", "metrics", "rejection", "monitoring", "baselines"),
     ("density",),

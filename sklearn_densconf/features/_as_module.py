@@ -172,7 +172,7 @@ class _Rows:
             return maps.reshape(n, -1).to(torch.float32, copy=True)
         rows = self._pooled(layer, maps, module, mask).reshape(n, -1).to(torch.float32)
         # Engines drop a NaN in the maximum of a map, or spread it: it is looked for before.
-        is_finite = (maps.abs() <= torch.finfo(maps.dtype).max).reshape(n, -1).all(1)
+        is_finite = (maps.abs() < torch.inf).reshape(n, -1).all(1)
         return torch.where(is_finite[:, None], rows, torch.nan)
 
     def _pooled(

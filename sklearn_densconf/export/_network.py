@@ -1,0 +1,98 @@
+"""A pipeline as a torch module: samples, the network's layers, and the classifier's head."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from sklearn_densconf.export._confidence import Confidence, ConfidenceHead, finite
+
+WHITE = 255.0
+
+
+class ConfidenceNetwork(nn.Module):
+    """A fitted pipeline, from samples to `Confidence`.
+
+    Parameters
+    ----------
+    samples : torch.nn.Module
+        From what the user gives to what the network takes.
+    layers : torch.nn.Module
+        From that to a tuple of rows.
+    confidence : ConfidenceHead
+        From rows to the result.
+    """
+
+    def __init__(self, samples: nn.Module, layers: nn.Module, confidence: ConfidenceHead) -> None:
+        super().__init__()
+        self.samples = samples
+        self.layers = layers
+        self.confidence = confidence
+
+    @property
+    def classes(self) -> list[Any]:
+        """The labels in the order of the probabilities."""
+        return self.confidence.classes
+
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Confidence:
+        """Compute the confidence of a batch."""
+        # Layers inside of a network that reduce may drop a NaN, or carry it to other rows.
+        usable = [_usable(X) for X in (*inputs, *named.values()) if X.is_floating_point()]
+        inputs = tuple(self.samples(_cleared(X)) for X in inputs)
+        named = {name: _cleared(X) for name, X in named.items()}
+        features = torch.cat(self.layers(*inputs, **named), 1)
+        for each in usable:
+            features = torch.where(each[:, None], features, torch.nan)
+        return self.confidence(features)
+
+    def train(self, mode: bool = True) -> "ConfidenceNetwork":  # noqa: ARG002 - as of all modules
+        """Stay in evaluation mode: the network is frozen."""
+        return super().train(False)
+
+
+class Floats(nn.Module):
+    """Samples of floating-point numbers, or whole numbers that are none of pixels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        That of one sample for the network; flat rows are brought to it.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self._shape = tuple(shape)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the samples in their shape."""
+        return X if tuple(X.shape[1:]) == self._shape else X.reshape(X.shape[0], *self._shape)
+
+
+class Pixels(nn.Module):
+    """Pixels in 0-255, which become floats in [0, 1], channels first.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        That of one sample for the network.
+    channels_last : bool
+        Whether the pixels have their channels last.
+    """
+
+    def __init__(self, shape: tuple[int, ...], channels_last: bool) -> None:
+        super().__init__()
+        self._channels_last = channels_last
+        self._floats = Floats(shape)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return floats, (n, *shape)."""
+        X = X.movedim(-1, 1) if self._channels_last else X
+        return self._floats(X.to(torch.float32) / WHITE)
+
+
+def _usable(X: torch.Tensor) -> torch.Tensor:
+    return finite(X).reshape(X.shape[0], -1).all(1)
+
+
+def _cleared(X: torch.Tensor) -> torch.Tensor:
+    return torch.where(finite(X), X, torch.zeros_like(X)) if X.is_floating_point() else X

@@ -1,0 +1,84 @@
+"""What is exported: the extractor and the classifier of a pipeline, or why it cannot be."""
+
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sklearn_densconf.density._posterior import PosteriorMixin
+from sklearn_densconf.export._heads import EXPORTABLE
+from sklearn_densconf.features import FeatureExtractor
+from sklearn_densconf.openset import OpenSetClassifier
+
+Parts = tuple[FeatureExtractor | None, PosteriorMixin]
+
+
+def parts_of(model: Any, *, preprocessed: bool) -> Parts:
+    """Return the extractor, if there is one, and the classifier of what is to be exported.
+
+    Parameters
+    ----------
+    model : Pipeline or classifier
+        What the user gave.
+    preprocessed : bool
+        Whether the samples will be preprocessed before.
+
+    Returns
+    -------
+    extractor : FeatureExtractor or None
+        None for a classifier alone.
+    classifier : classifier
+        One that `head_of` takes.
+
+    Raises
+    ------
+    TypeError
+        If a part cannot be exported; it is named.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
+    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    steps = [step for step in steps if step is not None and step != "passthrough"]
+    extractor = steps[0] if isinstance(steps[0], FeatureExtractor) and len(steps) > 1 else None
+    classifier = steps[-1]
+    if others := steps[0 if extractor is None else 1 : -1]:
+        raise TypeError(
+            f"{type(others[0]).__name__} cannot be exported: a pipeline must be a FeatureExtractor "
+            "and a classifier, or a classifier alone"
+        )
+    _check_classifier(classifier)
+    check_is_fitted(model)
+    if isinstance(classifier, OpenSetClassifier) and classifier.posterior_ is not None:
+        _check_classifier(classifier.posterior_)
+    if extractor is not None and not preprocessed:
+        _check_preprocessing(extractor)
+    return extractor, classifier
+
+
+def _check_classifier(classifier: Any) -> None:
+    if type(classifier) not in EXPORTABLE:
+        known = ", ".join(kind.__name__ for kind in EXPORTABLE)
+        hint = _HINTS.get(type(classifier).__name__, "")
+        raise TypeError(f"{type(classifier).__name__} cannot be exported, only {known} can{hint}")
+
+
+_HINTS = {
+    "DensityClassifier": ": a density model of any kind has no formula that could be written down",
+    "ConformalRejector": ": export its estimator_, and reject with it what comes out",
+}
+
+
+def _check_preprocessing(extractor: FeatureExtractor) -> None:
+    """Refuse a preprocessing that runs Python."""
+    given = extractor.preprocessing
+    if isinstance(given, nn.Module):
+        return
+    of_library = extractor._preprocessing_of_library
+    if given is None and of_library is None:
+        return
+    which = f"preprocessing={given!r}" if given is not None else "the library's preprocessing"
+    raise TypeError(
+        f"{which} is Python code and cannot be exported: pass preprocessed=True, and what is "
+        "exported takes the tensors that it gives; or let preprocessing be a torch.nn.Module"
+    )
