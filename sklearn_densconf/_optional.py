@@ -12,6 +12,7 @@ _EXTRAS = {  # library -> the extra that installs it
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "pyarrow": "score",
     "pytorch_ood": "compare",
     "safetensors": "timm",
     "skorch": "training",

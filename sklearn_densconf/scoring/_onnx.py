@@ -1,0 +1,154 @@
+"""Scores from a file that `export.to_onnx` wrote. It imports neither torch nor scikit-learn."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sklearn_densconf._machine import ahead
+from sklearn_densconf._optional import import_optional
+from sklearn_densconf.scoring._shards import Scores
+
+BATCH = 16  # pictures: large enough for the engine, and small enough for the cache
+NEEDED = ("label", "probabilities")
+_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
+
+
+class OnnxScorer:
+    """A network and classifier in one file, run by onnxruntime.
+
+    Parameters
+    ----------
+    file : Path
+        What `export.to_onnx` wrote of a pipeline.
+    preprocessing : callable or None
+        From a picture of PIL to an array (c, h, w); None: pixels in [0, 1], of pictures that have
+        the size that the network takes.
+    n_threads : int
+        Threads of the engine.
+
+    Raises
+    ------
+    ValueError
+        If onnxruntime refuses the file, or it has other inputs and outputs.
+    """
+
+    def __init__(self, file: Path, preprocessing: Callable[[Any], Any] | None, n_threads: int):
+        self._name = str(file)
+        self._content = np.fromfile(file, np.uint8)  # an array: workers map it from one file
+        self._preprocessing = preprocessing
+        self._n_threads = n_threads
+        self._check()
+
+    def __call__(self, paths: Sequence[str]) -> Scores:
+        """Return the scores of pictures: the next batch is decoded while one is in the network."""
+        batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+        names = [each.name for each in self._session.get_outputs()]
+        input_name = self._session.get_inputs()[0].name
+        found = [
+            self._session.run(names, {input_name: batch})
+            for batch in ahead(self._batch, batches, n_threads=1, n_waiting=1)
+        ]
+        columns = dict(zip(names, map(np.concatenate, zip(*found, strict=True)), strict=True))
+        code, probabilities = columns["label"], columns["probabilities"]
+        if (wrong := np.flatnonzero(code < 0)).size:
+            raise ValueError(
+                f"{paths[wrong[0]]} gives NaN or infinite activations: look at that picture, or at "
+                "the preprocessing"
+            )
+        return Scores(
+            np.asarray(self._classes)[code],
+            probabilities.max(axis=1),
+            columns.get("known"),
+            columns.get("score"),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _MADE_AGAIN}
+
+    @cached_property
+    def _session(self) -> Any:
+        runtime = import_optional("onnxruntime", "a model of ONNX")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = self._n_threads
+        options.log_severity_level = 3
+        try:
+            return runtime.InferenceSession(
+                self._content.tobytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own classes have no public name
+            raise ValueError(
+                f"onnxruntime {runtime.__version__} cannot read {self._name}: {error}. If a newer "
+                "version wrote it, upgrade onnxruntime; else export it again"
+            ) from error
+
+    @cached_property
+    def _classes(self) -> list[Any]:
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        return json.loads(metadata["classes"])
+
+    def _check(self) -> None:
+        outputs = {each.name for each in self._session.get_outputs()}
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        inputs = self._session.get_inputs()
+        if not outputs.issuperset(NEEDED) or "classes" not in metadata:
+            raise ValueError(
+                f"{self._name} has the outputs {sorted(outputs)}, wanted label, probabilities and "
+                "names of classes: export.to_onnx writes such files"
+            )
+        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _TYPES:
+            found = [(each.name, each.shape, each.type) for each in inputs]
+            raise ValueError(
+                f"{self._name} has the inputs {found}, wanted one of pictures (n, c, h, w): export "
+                "the pipeline with its network, not the classifier alone"
+            )
+
+    def _batch(self, paths: Sequence[str]) -> np.ndarray:
+        return np.stack([self._picture(path) for path in paths])
+
+    def _picture(self, path: str) -> np.ndarray:
+        about = self._session.get_inputs()[0]
+        picture = _decoded(path, about.shape[1])
+        if self._preprocessing is None:
+            values = _plain(picture, about.type == "tensor(uint8)")
+            cure = "give --preprocessing"
+        else:
+            try:
+                values = np.asarray(self._preprocessing(picture))
+            except Exception as error:
+                error.add_note(f"This was while preprocessing {path}.")
+                raise
+            cure = "let the preprocessing bring all pictures to one size and mode"
+        wanted = about.shape[1:]
+        fits = len(values.shape) == 3 and all(
+            not isinstance(size, int) or size == got
+            for size, got in zip(wanted, values.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"{path} becomes an array of shape {values.shape}, wanted {tuple(wanted)}: {cure}"
+            )
+        return values.astype(_TYPES[about.type], copy=False)
+
+
+_MADE_AGAIN = ("_session", "_classes")
+
+
+def _decoded(path: str, n_channels: Any) -> Any:
+    image = import_optional("PIL.Image", "Reading pictures")
+    try:
+        with image.open(path) as picture:
+            return picture.convert("L" if n_channels == 1 else "RGB")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no picture {path!r}") from error
+    except Exception as error:  # PIL raises many kinds on damaged files, and for bombs
+        raise ValueError(f"cannot decode the picture {path!r}: {error}") from error
+
+
+def _plain(picture: Any, as_bytes: bool) -> np.ndarray:
+    pixels = np.asarray(picture)
+    pixels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    return pixels if as_bytes else pixels.astype(np.float32) / np.float32(255)
