@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
@@ -16,19 +14,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
 from sklearn_densconf._array import to_numpy
-from sklearn_densconf._files import (
-    UNFINISHED,
-    delete_unfinished,
-    is_sound,
-    is_unfinished,
-    write_array,
-    write_content,
-)
+from sklearn_densconf._files import write_array
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.distributed._engine import each
-from sklearn_densconf.distributed._model_file import delete_model
+from sklearn_densconf.distributed._folder import claim, is_there, key_of, sweep
 
-VERSION = 1  # of the folder
 PART = "from-{}.npy"  # by the number of its first sample
 
 
@@ -108,21 +98,21 @@ def predict(
     spans = [slice(start, start + shard_size) for start in range(0, len(X), shard_size)]
     parts = [folder / PART.format(span.start) for span in spans]
     result = folder / f"{method}.npy"
-    _claim(folder, about, [result, *parts])
-    _sweep(folder)  # after a run that was killed
+    claim(folder, about, [result, *parts])
+    sweep(folder)  # after a run that was killed
     key = json.dumps(about)
-    if not _is_there(result, key, len(X)):
+    if not is_there(result, key, len(X)):
         missing = (
             (X[span], part)
             for span, part in zip(spans, parts, strict=True)
-            if not _is_there(part, key, min(shard_size, len(X) - span.start))
+            if not is_there(part, key, min(shard_size, len(X) - span.start))
         )
         for _ in each(partial(_write, method=method, key=key), model, missing, n_jobs, folder):
             pass
         _join(parts, result, len(X), key)
     for part in parts:
         part.unlink(missing_ok=True)
-    _sweep(folder)  # after workers that died
+    sweep(folder)  # after workers that died
     return np.load(result, mmap_mode="r")
 
 
@@ -134,58 +124,6 @@ def _bound(model: Any, method: str) -> Callable[[Any], Any]:
     return lambda X: last(model[:-1].transform(X))
 
 
-def _claim(folder: Path, about: dict[str, Any], files: list[Path]) -> None:
-    """Take a folder for a run, or go on with the same run in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "run.json"
-    if not path.exists():
-        if others := [file.name for file in files if file.exists()]:
-            raise ValueError(
-                f"{folder} has {others[:3]}, which no run wrote that began there: pass another "
-                "folder, or move these files"
-            )
-        write_content(path, json.dumps({"version": VERSION, **about}).encode())
-    found = _read_run(path)
-    if (version := found.get("version", 1)) != VERSION:
-        raise ValueError(
-            f"{path} is of version {version!r}, and this version of sklearn_densconf knows "
-            f"{VERSION}: update it, or pass another folder"
-        )
-    if differing := [name for name, value in about.items() if found.get(name) != value]:
-        raise ValueError(
-            f"{folder} has results of another run, with another {' and another '.join(differing)}: "
-            "pass another folder, or delete this one"
-        )
-
-
-def _read_run(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}), so nobody knows whose results these are: pass another "
-            "folder, or delete this one"
-        ) from error
-    return found if isinstance(found, dict) else {}
-
-
-def _is_there(path: Path, key: str, n_rows: int) -> bool:
-    """Check a file of an earlier call; what is damaged is told, and computed again."""
-    there = is_sound(path, _key_of(path, key), n_rows)
-    if not there and path.exists():
-        warnings.warn(
-            f"{path} is not as this run wrote it: its results are computed again",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    return there
-
-
-def _key_of(path: Path, key: str) -> str:
-    """Return a key of one file, so that a shard does not pass for another one either."""
-    return f"{path.name} of {key}"
-
-
 def _write(model: Any, shard: tuple[Any, Path], method: str, key: str) -> None:
     X, path = shard
     values = _without_objects(np.asarray(to_numpy(_bound(model, method)(X))), method)
@@ -194,7 +132,7 @@ def _write(model: Any, shard: tuple[Any, Path], method: str, key: str) -> None:
             f"{method} returned an array of shape {values.shape} for {len(X)} samples: it must "
             "return one row per sample"
         )
-    write_array(path, [values], values.shape, values.dtype, _key_of(path, key))
+    write_array(path, [values], values.shape, values.dtype, key_of(path, key))
 
 
 def _without_objects(values: np.ndarray, method: str) -> np.ndarray:
@@ -225,13 +163,4 @@ def _join(parts: list[Path], result: Path, n_samples: int, key: str) -> None:
         found = sorted(f"{dtype} {shape}" for dtype, shape in rows)
         raise ValueError(f"shards cannot be joined, because their rows differ: {found}")
     dtype = np.result_type(*(dtype for dtype, _ in rows))  # as long as the longest label
-    write_array(result, mapped(), (n_samples, *shapes.pop()), dtype, _key_of(result, key))
-
-
-def _sweep(folder: Path) -> None:
-    """Delete what a killed run left half done: only files and folders that are named as ours."""
-    for path in folder.glob(f"{UNFINISHED}*"):
-        if path.is_dir() and re.fullmatch(rf"{UNFINISHED}model-\w{{8}}", path.name):
-            delete_model(path)
-        elif path.is_file() and is_unfinished(path):
-            delete_unfinished(path)
+    write_array(result, mapped(), (n_samples, *shapes.pop()), dtype, key_of(result, key))
