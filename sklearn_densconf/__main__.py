@@ -8,6 +8,7 @@ from pathlib import Path
 _DESCRIPTION = """\
 Confidences of classifiers that fall when they should.
 
+  score     pictures with a model from a file: label, confidence, known and score, as a table
   compare   softmax, open-set, densities and the detectors of pytorch-ood on one network:
             who finds errors, who is calibrated, who knows what is out of distribution
 
@@ -33,6 +34,39 @@ and attacks are kept in OUT/cache: the same command goes on from what is done.
 exit codes: 0; 2 where the input is wrong, which one line on stderr explains; 130 if interrupted
 """
 
+_SCORE = """\
+Score pictures with a model from a file, and write a table.
+
+MODEL   a pipeline that joblib or sklearn_densconf.io.save wrote, or the file of export.to_onnx.
+        A joblib file runs code when it is loaded: take only what you trust.
+INPUT   a folder, with all that is below it; pictures; a text file with one path a line; or a
+        pattern in quotes, such as "photos/**/*.jpg"
+"""
+_SCORE_MORE = """\
+examples:
+  python -m sklearn_densconf score pipe.joblib photos --out scores.csv
+  python -m sklearn_densconf score model.onnx photos --out scores.parquet --jobs 4
+  python -m sklearn_densconf score model.onnx list.txt "more/*.png" --out scores.csv --skip-broken
+  python -m sklearn_densconf score model.onnx photos --out scores.csv --preprocessing crop.py:crop
+  python -m sklearn_densconf score pipe.joblib photos --out scores.parquet --dask tcp://host:8786
+
+columns:
+  path         as INPUT gives it
+  label        of the class that the model finds most likely
+  confidence   the probability of that label
+  known        the probability that the picture is like the training pictures, where the model
+               tells it
+  score        how familiar it is (score_samples), where the model tells it
+  reason       why it could not be read, with --skip-broken; else the first such picture ends the
+               run, and its path is named
+
+The table is there whole or not at all. Meanwhile finished parts are in OUT.parts: after a kill, the
+same command goes on from there. A table in Parquet needs pip install 'sklearn_densconf[score]'.
+
+exit codes: 0; 2 where the input is wrong, a picture cannot be read or the disk is full, which one
+line on stderr explains; 130 if interrupted
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return its exit code.
@@ -44,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         path = command(**options)
     except (ImportError, OSError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        words = [str(error), *getattr(error, "__notes__", [])]
+        print(f"error: {' '.join(' '.join(words).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from what is done", file=sys.stderr)
@@ -59,6 +94,12 @@ def _compare(*, out: Path, page: Path | None, beside: Sequence[Path], **options:
     return compare(Question(**options), out, page, beside)  # type: ignore[arg-type]
 
 
+def _score(**options: object) -> Path:
+    from sklearn_densconf.scoring._run import Job, score
+
+    return score(Job(**options))  # type: ignore[arg-type]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sklearn_densconf",
@@ -67,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s COMMAND ...",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    _add_score(commands)
     _add_compare(commands)
     return parser
 
@@ -102,6 +144,37 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--seeds", type=_positive, default=3, metavar="N",
         help="number of trainings, or of draws for a pretrained network; default: 3")  # fmt: skip
     add("--quick", action="store_true", help="few pictures and severities: to try the command")
+
+
+def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "score",
+        usage="%(prog)s MODEL INPUT [INPUT ...] --out FILE [options]",
+        description=_SCORE,
+        epilog=_SCORE_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_score)
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL", help="file of the model")
+    add("inputs", nargs="+", metavar="INPUT", help="what to score")
+    add("--out", type=Path, required=True, metavar="FILE",
+        help="the table, ending in .csv or .parquet; it must not be there")  # fmt: skip
+    add("--skip-broken", action="store_true",
+        help="go on past pictures that cannot be read, with the reason in the table")  # fmt: skip
+    add("--preprocessing", metavar="NAME",
+        help="for an ONNX file: package.module:function or path/to/file.py:function, from a "
+        "picture of PIL to an array (c, h, w); default: pixels in [0, 1], as they are")  # fmt: skip
+    workers = parser.add_mutually_exclusive_group()
+    workers.add_argument("--jobs", type=_workers, default=1, metavar="N",
+        help="worker processes on this machine, -1 for one a core; default: 1")  # fmt: skip
+    workers.add_argument("--dask", metavar="ADDRESS",
+        help="of a Dask scheduler, whose workers see all files here")  # fmt: skip
+    add("--quiet", action="store_true", help="tell no progress")
+
+
+def _workers(text: str) -> int:
+    return -1 if text == "-1" else _positive(text)
 
 
 def _positive(text: str) -> int:

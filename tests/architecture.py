@@ -19,7 +19,7 @@ DRAWING = Path(__file__).resolve().parents[1] / "docs" / "_static" / "architectu
 LAYERS = (  # from the top: a room imports rooms of lower rows only
     ("__main__",),
     ("comparison",),
-    ("paper",),
+    ("paper", "scoring"),
     ("evaluation", "export", "io"),
     ("adversarial", "displays", "distortions", "datasets", "distributed", "openset"),
     ("features", "metrics", "rejection", "monitoring", "baselines"),

@@ -12,7 +12,7 @@ import sklearn_densconf
 LEAVES = {leaf for row in architecture.LEAVES for leaf in row}
 MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself and the leaves
     "__init__": {"density", "features", "openset", "rejection"},  # for type checkers, on first use
-    "__main__": {"comparison"},
+    "__main__": {"comparison", "scoring"},
     "adversarial": {"features"},
     "baselines": {"density"},
     "comparison": {"__init__", "displays", "distortions", "evaluation", "features", "metrics"}
@@ -31,6 +31,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself
     "monitoring": set(),
     "openset": {"density"},
     "rejection": set(),
+    "scoring": {"datasets", "distributed", "io"},
     "paper": {"adversarial", "baselines", "datasets", "density", "displays", "distortions"}
     | {"distributed", "evaluation", "features", "metrics", "openset", "__init__"},
 }

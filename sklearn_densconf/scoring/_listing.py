@@ -53,9 +53,7 @@ class Listing:
         return [os.fsdecode(name) for name in content.split(b"\0")[:-1]]
 
 
-def write_listing(
-    paths: Iterable[str], written: Path, place: Path, shard_size: int
-) -> Listing:
+def write_listing(paths: Iterable[str], written: Path, place: Path, shard_size: int) -> Listing:
     """Write paths to a file.
 
     Parameters
@@ -130,7 +128,9 @@ def _below(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     paths = [os.path.join(folder, name) for name in names]
-    yield from (path for path in paths if is_picture(path) and not os.path.isdir(path))
+    named = [path for path in paths if is_picture(path)]
+    # Broken links too, since they are missed otherwise; no pipes, which would be waited for.
+    yield from (path for path in named if os.path.isfile(path) or not os.path.exists(path))
     for path in paths:
         if os.path.isdir(path):
             yield from _below(path, seen)

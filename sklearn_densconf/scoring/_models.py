@@ -12,7 +12,6 @@ from typing import Any
 
 import cloudpickle
 import joblib
-import numpy as np
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
@@ -117,9 +116,9 @@ def _loaded(file: Path) -> Any:
     with file.open("rb") as content:
         begins = content.read(len(_SAVED))
     if begins == _SAVED:
-        from sklearn_densconf import io
+        from sklearn_densconf.io import load
 
-        return io.load(file)
+        return load(file)
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", InconsistentVersionWarning)

@@ -1,6 +1,7 @@
 """Tables of scores, written part by part: CSV and Parquet."""
 
 import csv
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -92,7 +93,7 @@ def _columns(paths: list[str], rows: np.ndarray, label: np.dtype) -> dict[str, l
         "label": [None if no else value for no, value in zip(broken, labels, strict=True)],
     }
     for name in COLUMNS[1:4]:
-        columns[name] = [None if value != value else value for value in rows[name].tolist()]
+        columns[name] = [None if math.isnan(value) else value for value in rows[name].tolist()]
     return columns | {"reason": [reason or None for reason in rows["reason"].tolist()]}
 
 
