@@ -121,9 +121,7 @@ class Extraction:
             self._check_rows(source, next(self._computed(source, first))[1])
             self._give_back()
             return self._widths
-        if not self.store.widths:  # one store has the features of one shape of samples
-            self._check_rows(source, self._looked_up(self.store, source, first))
-            self._give_back()
+        self._check_rows(source, self._looked_up(self.store, source, first))
         return self.store.widths or self._widths  # without rights, nothing is kept
 
     def _check_rows(self, source: Source, alone: np.ndarray) -> None:

@@ -113,6 +113,9 @@ class FeatureStore:
         return True
 
     def _write(self, digests: list[bytes], features: np.ndarray, widths: list[int]) -> None:
+        if self.widths and self.widths != widths:
+            _set_aside(self._widths_path, ValueError(f"it has {self.widths} for {widths} columns"))
+            self._widths = []
         shard = np.empty(len(digests), _record(features.shape[1]))
         shard["digest"] = np.frombuffer(b"".join(digests), shard.dtype["digest"])
         shard["features"] = features
@@ -121,7 +124,7 @@ class FeatureStore:
             write_content(self._widths_path, json.dumps(widths).encode())
         content = io.BytesIO()
         np.save(content, shard)
-        name = f"{uuid.uuid4().hex}-{_checksum(shard)}.npy"
+        name = f"{uuid.uuid4().hex}-{_checksum(shard, widths)}.npy"
         write_content(self._folder / name, content.getvalue())
 
     def _complain(self, error: Exception) -> None:
@@ -159,7 +162,9 @@ class FeatureStore:
             digests = self._digests(path)
         except FileNotFoundError:  # deleted meanwhile
             return
-        except (ValueError, EOFError, OSError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # numpy has many for damaged headers, a TokenError among them
             _set_aside(path, error)
             return
         start = self._ends[-1]
@@ -173,7 +178,8 @@ class FeatureStore:
         if shard.ndim != 1 or shard.dtype != _record(sum(self.widths)):
             raise ValueError(f"it has {shard.dtype} for layers of {self.widths} columns")
         told = path.stem.partition("-")[2]
-        if told and told != _checksum(shard):
+        # Without the widths, as it was at first: a name without a checksum is older still.
+        if told and told not in (_checksum(shard, self.widths), _checksum(shard, None)):
             raise ValueError("its checksum is another than that in its name")
         return np.ascontiguousarray(shard["digest"]).tolist()
 
@@ -205,8 +211,10 @@ def _record(width: int) -> np.dtype:
     return np.dtype([("digest", f"V{DIGEST_BYTES}"), ("features", "<f4", (width,))])
 
 
-def _checksum(shard: np.ndarray) -> str:
-    return hashlib.blake2b(shard.data, digest_size=8).hexdigest()
+def _checksum(shard: np.ndarray, widths: list[int] | None) -> str:
+    """Hash a shard, and which of its columns are of which layer."""
+    key = b"" if widths is None else hashlib.sha256(repr(widths).encode()).digest()
+    return hashlib.blake2b(shard.data, digest_size=8, key=key).hexdigest()
 
 
 class _Newer(Exception):

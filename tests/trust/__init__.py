@@ -1,0 +1,1 @@
+"""Long trials of what the package promises: ``python -m tests.trust`` writes their table."""
