@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 _DESCRIPTION = """\
 Confidences of classifiers that fall when they should.
@@ -88,10 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _compare(*, out: Path, page: Path | None, beside: Sequence[Path], **options: object) -> Path:
+def _compare(*, out: Path, page: Path | None, beside: Sequence[Path], **options: Any) -> Path:
     from sklearn_densconf.comparison._run import Question, compare
 
-    return compare(Question(**options), out, page, beside)  # type: ignore[arg-type]
+    return compare(Question(**options), out, page, beside)
 
 
 def _score(**options: object) -> Path:

@@ -26,10 +26,11 @@ def namespace(array: Array) -> Any:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """Convert an array of any library and device, or a list, to numpy."""
-    if hasattr(array, "cpu"):
-        array = array.cpu()
-    elif hasattr(array, "__dlpack__") and not isinstance(array, np.ndarray):
+    """Convert an array of any library, device and graph, or a list, to numpy."""
+    if hasattr(array, "detach"):  # a tensor; numpy has no bfloat16, and float32 holds it exactly
+        array = array.detach().cpu()
+        array = array.float() if str(array.dtype) == "torch.bfloat16" else array
+    elif hasattr(array, "__array_namespace__") and not isinstance(array, np.ndarray):
         return np.from_dlpack(array, device="cpu")
     return np.asarray(array)
 

@@ -69,7 +69,7 @@ def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, _Referred):
-        return [value.name, _of_referred(value, seen)]
+        return _Told([value.name, _of_referred(value, seen)])
     if isinstance(value, (np.ndarray, np.generic)):
         objects = _unfolded(value.tolist(), seen) if value.dtype.hasobject else None
         return [value.dtype, value.shape, objects or _digest(np.asarray(value))]
@@ -79,6 +79,61 @@ def _unfolded(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
         seen[id(value)] = len(seen), value  # kept alive, so that its id is not given again
     name, parts = _taken_apart(value)
     return [name, [_unfolded(part, seen) for part in parts]]
+
+
+class _Told(list):
+    """The name of what code refers to, and its content, taken apart."""
+
+
+def referred(*values: Any) -> dict[str, str]:
+    """Return what code refers to: names of globals and members, each with its content as text.
+
+    Parameters
+    ----------
+    *values : object
+        What `fingerprint` takes.
+
+    Returns
+    -------
+    dict of str to str
+        Content by name.
+    """
+    found: dict[str, str] = {}
+    trees: list[Any] = [_unfolded(values, {})]
+    while trees:
+        tree = trees.pop()
+        if isinstance(tree, _Told):
+            found[tree[0]] = repr(tree[1])
+        if isinstance(tree, (list, tuple)):
+            trees.extend(tree)
+    return found
+
+
+def warn_of_changes(before: dict[str, str], *values: Any) -> None:
+    """Warn, once a name, if what code refers to has changed since: `memory` then finds nothing.
+
+    Parameters
+    ----------
+    before : dict of str to str
+        What `referred` returned then.
+    *values : object
+        What it was asked about.
+    """
+    now = referred(*values)
+    changed = [name for name, content in before.items() if now.get(name) != content]
+    if changed:  # the innermost: what refers to it has changed with it
+        _warn_of_change(min(changed, key=lambda name: len(before[name])))
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_change(name: str) -> None:
+    warnings.warn(
+        f"code reads {name!r}, which changes while it runs: features are kept under its present "
+        "value, and will not be found under another. Let the code read what stays the same, or do "
+        "without memory",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def _digest(array: np.ndarray) -> str:

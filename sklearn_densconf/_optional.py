@@ -1,6 +1,7 @@
 """Optional libraries, imported where they are used. A leaf: imports nothing of this package."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 _EXTRAS = {  # library -> the extra that installs it
@@ -49,7 +50,19 @@ def import_optional(module: str, purpose: str) -> ModuleType:
         ImportError,
         RuntimeError,
     ) as error:  # torchvision raises RuntimeError on a torch mismatch
+        cure = f"Install it with: pip install 'sklearn_densconf[{_EXTRAS[library]}]'"
+        if _is_installed(library):
+            cure = (
+                "It is installed, but does not load: reinstall it in the version that is made for "
+                "the other libraries, torchvision's, for instance, for that of torch"
+            )
         raise ImportError(
-            f"{purpose} needs {library}, which could not be imported ({error}). "
-            f"Install it with: pip install 'sklearn_densconf[{_EXTRAS[library]}]'"
+            f"{purpose} needs {library}, which could not be imported ({error}). {cure}"
         ) from error
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ValueError:  # its place in sys.modules is taken by None
+        return False

@@ -34,6 +34,9 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Array:
 
 def check_matrix(estimator: Any, X: Any, *, reset: bool) -> Array:
     """Check all of `check_features` but that values are finite, which takes a pass over them."""
+    if hasattr(X, "detach"):  # a tensor; numpy would refuse its graph, and bfloat16
+        X = X.detach()
+        X = to_numpy(X) if namespace(X) is np else X
     xp = namespace(X)
     return validate_data(
         estimator, X, reset=reset, dtype=[xp.float64, xp.float32], ensure_all_finite=False

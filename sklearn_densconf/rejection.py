@@ -2,10 +2,11 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import bdtr
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
@@ -181,11 +182,14 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if _is_fitted(self.estimator):
             self.estimator_ = self.estimator
         else:
-            X, held_out, y, y_held_out = train_test_split(
-                X, y, test_size=0.5, stratify=_if_possible(y), random_state=self.random_state
+            is_mapping = isinstance(X, Mapping) and not issparse(X)  # one kind of these is a dict
+            samples = np.arange(len(y)) if is_mapping else X
+            *split, y, y_held_out = train_test_split(
+                samples, y, test_size=0.5, stratify=_if_possible(y), random_state=self.random_state
             )
-            self.estimator_ = clone(self.estimator).fit(X, y)
-            X, y = held_out, y_held_out
+            fitted, X = [_rows(X, part) for part in split] if is_mapping else split
+            self.estimator_ = clone(self.estimator).fit(fitted, y)
+            y = y_held_out
         self.classes_ = to_numpy(self.estimator_.classes_)
         self._check_rejected_label()
         codes = encode_labels(y, self.classes_)
@@ -411,6 +415,14 @@ class _View:
                 f"{self._last!r}: set criterion='confidence'"
             )
         return getattr(self._last, name)
+
+
+def _rows(X: Mapping[str, Any], indices: np.ndarray) -> dict[str, Any]:
+    """Return samples of arrays by name."""
+    return {
+        name: values[indices] if hasattr(values, "shape") else [values[i] for i in indices]
+        for name, values in X.items()
+    }
 
 
 def _is_fitted(estimator: Any) -> bool:

@@ -374,7 +374,8 @@ def test_a_table_of_uint8_is_no_picture():
     network = nn.Linear(6, 2)
     with torch.inference_mode():
         expected = network(torch.from_numpy(table).float()).numpy()
-    extractor = FeatureExtractor(network).fit(table)
+    with pytest.warns(UserWarning, match="is a table of uint8"):
+        extractor = FeatureExtractor(network).fit(table)
     for same in (table, table.astype(np.int64), table.astype(np.float64), torch.from_numpy(table)):
         np.testing.assert_allclose(extractor.transform(same), expected, rtol=1e-4, atol=1e-4)
         again = FeatureExtractor(network, input_shape=(6,)).fit_transform(same)

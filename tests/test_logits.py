@@ -221,6 +221,11 @@ def test_a_wrong_order_of_the_logits_is_warned_of():
 
     with pytest.warns(UserWarning, match=right_twice):
         DensityClassifier(KernelDensity(), predict_from="features").fit(X, DIGITS[y])
+    labels = np.unique(DIGITS)
+    with pytest.warns(UserWarning, match=right_twice):
+        GaussianDensityClassifier(predict_from="features").partial_fit(X, DIGITS[y], labels)
+    with pytest.warns(UserWarning, match=message):
+        OpenSetClassifier(logits=10).partial_fit(np.hstack([X, X]), DIGITS[y], labels)
 
 
 def test_chance_and_a_poor_network_are_not_warned_of():
@@ -239,7 +244,9 @@ def test_chance_and_a_poor_network_are_not_warned_of():
 def test_logits_that_are_never_the_largest_belong_to_no_label():
     codes = np.tile([0, 1], 50)
     logits = np.c_[codes, np.zeros(100), 1 - codes] * 2.0
-    with pytest.warns(UserWarning, match=r"labels \['b', None, 'a'\]: why"):
+    with pytest.warns(
+        UserWarning, match=r"labels \['b', None, 'a'\], where None is not known: why"
+    ):
         warn_of_order(logits, codes, np.array(["a", "b", "c"]), "why")
 
 

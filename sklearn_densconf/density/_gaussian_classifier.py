@@ -240,6 +240,8 @@ class GaussianDensityClassifier(PosteriorMixin):
             self._check_measured(self._columns(X.shape[1]))
         codes = encode_labels(check_labels(y, X)[0], self.classes_)
         part = self._measure(X, codes, check_weight(sample_weight, X))
+        if first and self.predict_from == "features":
+            warn_of_features(X, codes, self.classes_)
         self._moments = part if first else _blocks.merge(self._moments, part, self.covariance_type)
         self._derived = None
         return self

@@ -117,6 +117,7 @@ def warn_of_order(logits: Array, codes: np.ndarray, classes: Array, cure: str) -
         known = to_numpy(classes).tolist()
         found = [None if k < 0 else known[k] for k in label]
         shown = f"{found[:SHOWN]}" + (" ..." if len(found) > SHOWN else "")
+        shown += ", where None is not known" if None in found[:SHOWN] else ""
         warnings.warn(
             f"the largest logit is that of the label for {right.mean():.0%} of the samples, but "
             f"for {better.mean():.0%} if the logits belong to the labels {shown}: {cure}",

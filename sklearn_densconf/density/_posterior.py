@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sklearn_densconf._array import (
     Array,
@@ -207,7 +207,7 @@ class PosteriorMixin(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return self._mapped(largest, head, X)
 
     def _codes(self, y: Any, X: Array) -> Array:
-        codes = encode_labels(y, self.classes_)
+        codes = encode_labels(column_or_1d(to_numpy(y), warn=True), self.classes_)
         if codes.shape != (X.shape[0],):
             raise ValueError(
                 f"y must have one label per sample, ({X.shape[0]},), got {codes.shape}"

@@ -51,6 +51,11 @@ class BuiltBackbone:
         module = self.build()
         return module.eval()
 
+    @property
+    def code(self) -> Any:
+        """What builds the network."""
+        return self.build
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights and of the code that builds the network."""

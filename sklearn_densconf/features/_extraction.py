@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sklearn_densconf._fingerprint import referred, warn_of_changes
 from sklearn_densconf._machine import freed_memory_kept
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._array_cache import CACHE
@@ -24,7 +25,7 @@ from sklearn_densconf.features._pooling import Pooling
 from sklearn_densconf.features._replicas import Replica, Replicas, State
 from sklearn_densconf.features._rows_apart import warn_if_rows_depend
 from sklearn_densconf.features._tap import Tap
-from sklearn_densconf.features.inputs import Batch, Source
+from sklearn_densconf.features.inputs import Batch, Named, Source
 
 BLOCK = 16384  # samples looked up in the memory at once
 KEEP_EVERY = 30.0  # seconds after which computed features are written
@@ -65,6 +66,8 @@ class Extraction:
         Those of earlier uses.
     watch : callable or None
         Takes a plan of batches and yields them, to tell callbacks of each.
+    preprocessing : callable or None
+        The user's, whose code is looked at.
     """
 
     backbone: FrozenBackbone | BuiltBackbone
@@ -79,6 +82,7 @@ class Extraction:
     store: FeatureStore | None
     replicas: Replicas
     watch: Callable[[list[np.ndarray]], Iterable[np.ndarray]] | None = None
+    preprocessing: Any = None
     _widths: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -197,6 +201,18 @@ class Extraction:
 
         Returns those that could not be kept.
         """
+        learned, code = self.backbone.learned, (self.backbone.code, self.preprocessing)
+        if learned.code_checked:
+            return self._compute_and_keep(store, source, digest_of)
+        before = referred(*code)
+        unkept = self._compute_and_keep(store, source, digest_of)
+        learned.code_checked = len(digest_of) > 1  # the first sample of `fit` was read before
+        warn_of_changes(before, *code)
+        return unkept
+
+    def _compute_and_keep(
+        self, store: FeatureStore, source: Source, digest_of: dict[int, bytes]
+    ) -> _Rows:
         chosen = sorted({digest: index for index, digest in digest_of.items()}.values())
         computed: list[Part] = []
         unkept: _Rows = {}
@@ -255,6 +271,8 @@ class Extraction:
                     features = self._forward(self._as_taken(batch))
                 except OutOfMemoryError:
                     raise
+                except TypeError as error:
+                    raise _of_names(batch, error) from error
                 except RuntimeError as error:
                     refusal = refusal or error
                 else:
@@ -324,6 +342,16 @@ def _filled(
     for row in np.flatnonzero(computed):
         out[row] = unkept[digests[row]]
     return out
+
+
+def _of_names(batch: Batch, error: TypeError) -> Exception:
+    """Return the error to raise where a network may not take inputs of such names."""
+    if not isinstance(batch, Named) or "argument" not in str(error):
+        return error
+    return ValueError(
+        f"the network refuses inputs called {list(batch.tensors)}: {error}. Name the arrays as the "
+        "parameters of its forward, or give one array of all columns"
+    )
 
 
 def _with_channel_last(batch: torch.Tensor) -> torch.Tensor:

@@ -65,9 +65,11 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         from the modules that made them. Where these do not tell, it is asked for.
     preprocessing : callable, default=None
         From one picture to a float tensor (c, h, w). It gets a PIL image for paths, for PIL images
-        and for uint8 arrays of shape (h, w) or (h, w, 3), and a tensor for anything else. None: a
-        library backbone's own for paths, PIL images and uint8 arrays; else these become floats
-        in [0, 1], channels first, and float arrays are passed as they are.
+        and for uint8 arrays of shape (h, w) or (h, w, 3), and a tensor for anything else; of
+        mappings one sample, as it is. Of texts it gets a list, and makes tensors by name: a
+        tokenizer. None: a library backbone's own for paths, PIL images and uint8 arrays; else
+        these become floats in [0, 1], channels first. Rows (n, d) of uint8 are pictures with an
+        ``input_shape`` (c, h, w) only. All other numbers are passed as they are.
     input_shape : tuple of int, default=None
         Shape (c, h, w) of a sample, to which flat rows are brought. Without preprocessing it also
         says whether pictures are read in grey (c = 1) or in colour (c = 3).
@@ -172,9 +174,13 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array, tensor, sequence of pictures or Dataset
-            The samples: an array or tensor of shape (n_samples, ...), a sequence of paths, PIL
-            images, tensors or arrays, or a torch Dataset of them, with or without labels. Of a
+        X : array, tensor, sequence of pictures, texts or mappings, mapping, Dataset or DataLoader
+            The samples: an array, tensor or table of shape (n_samples, ...); a sequence or column
+            of paths, PIL images, files' contents, tensors or arrays, or, with a tokenizer as
+            ``preprocessing``, of texts; a mapping of arrays by the names of the network's inputs,
+            or a sequence of such mappings, one per sample; a Dataset of torch, or of the library
+            datasets, of any of these, with or without labels; or a DataLoader, of which the
+            samples, in their order, and ``collate_fn`` are used, one by one where it pads. Of a
             frozen network only the first sample is used.
         y : array-like of shape (n_samples,), default=None
             Labels; a skorch net is trained with them, others ignore them.
@@ -205,7 +211,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array, tensor, sequence of pictures or Dataset
+        X : array, tensor, sequence of pictures, texts or mappings, mapping, Dataset or DataLoader
             As in `fit`.
         y : array-like of shape (n_samples,), default=None
             As in `fit`.
@@ -228,7 +234,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array, tensor, sequence of pictures or Dataset
+        X : array, tensor, sequence of pictures, texts or mappings, mapping, Dataset or DataLoader
             As in `fit`.
 
         Returns
@@ -250,7 +256,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array, tensor, sequence of pictures or Dataset
+        X : array, tensor, sequence of pictures, texts or mappings, mapping, Dataset or DataLoader
             As in `fit`.
 
         Yields
@@ -339,6 +345,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             self.verbose,
             self._store(),
             self._replicas,
+            preprocessing=self.preprocessing,
         )
 
     def _store(self) -> FeatureStore | None:

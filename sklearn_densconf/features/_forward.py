@@ -8,7 +8,7 @@ from torch import nn
 
 from sklearn_densconf.features._device import OutOfMemoryError
 from sklearn_densconf.features._tap import Tap
-from sklearn_densconf.features.inputs import Batch
+from sklearn_densconf.features.inputs import Batch, Ragged
 
 PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -47,8 +47,10 @@ class Forward:
         self._limit: int | None = None
         self.widths: list[int] = []
 
-    def __call__(self, X: Batch) -> torch.Tensor:
+    def __call__(self, X: Batch | Ragged) -> torch.Tensor:
         """Return the activations of all layers side by side, (n, n_features), float32."""
+        if isinstance(X, Ragged):
+            return X.joined([self(part) for part in X.parts])
         if self._limit is None:
             values = max(1, X.numel() // len(X))
             self._limit = max(1, (self._values_at_once or sys.maxsize) // values)

@@ -112,12 +112,17 @@ class FrozenBackbone:
             digest.update(array.data)
         return digest.hexdigest()
 
+    @property
+    def code(self) -> Any:
+        """What the fingerprint takes of the structure and of the code of the user's own classes."""
+        skeleton = self._skeleton
+        return (told(skeleton), _places(skeleton)) if has_graph(skeleton) else skeleton
+
     @cached_property
     def _code(self) -> str:
         """Hash of structure and code, as they are here; a warning if a file had other code."""
         skeleton = self._skeleton
-        structure = (told(skeleton), _places(skeleton)) if has_graph(skeleton) else skeleton
-        code = fingerprint(structure, self._slots)
+        code = fingerprint(self.code, self._slots)
         if self._before is not None and self._before[0] != code:
             warnings.warn(
                 f"the code of {_name(skeleton)}, or the version of its library, is not that with "

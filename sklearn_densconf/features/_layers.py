@@ -29,6 +29,8 @@ class Learned:
         Where the channels are in the activations of a layer that have that number of axes.
     rows_checked : bool
         Whether it was looked at whether samples depend on their batch.
+    code_checked : bool
+        Whether it was looked at whether what its code refers to stays the same as it runs.
     """
 
     takes_channels_last: bool = True
@@ -36,6 +38,7 @@ class Learned:
     last_linear: str | None = None
     channel_axes: dict[tuple[str, int], int] = field(default_factory=dict)
     rows_checked: bool = False
+    code_checked: bool = False
 
 
 def input_dtype(weights: torch.dtype) -> torch.dtype:
@@ -92,7 +95,14 @@ def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> 
     ValueError
         If a layer does not exist (near names are listed), is asked for twice, or none is.
     """
-    wanted = [layer] if layer is None or isinstance(layer, str) else list(layer)
+    wanted: list[Any] = [layer]
+    if isinstance(layer, Iterable) and not isinstance(layer, str):
+        wanted = list(layer)
+    if not all(name is None or isinstance(name, str) for name in wanted):
+        raise ValueError(
+            f"layer must be None, a name such as {(known[1:2] or [OUTPUT])[0]!r}, or distinct "
+            f"names in a list, got {layer!r}: see dict(network.named_modules())"
+        )
     names = [_inner_name(name, known) for name in wanted]
     for name in names:
         if name not in known and name != PENULTIMATE:

@@ -148,8 +148,10 @@ class Tap:
         for layer in self._layers:
             if len(taken[layer]) != n:
                 raise ValueError(
-                    f"layer {layer or OUTPUT!r} gives {len(taken[layer])} rows for {n} samples: "
-                    "its first axis must be the sample"
+                    f"layer {layer or OUTPUT!r} gives {len(taken[layer])} rows for {n} samples, "
+                    "but its first axis must be the sample: name one after it where that is so, "
+                    f"such as {PENULTIMATE!r} or {OUTPUT!r} (recurrent layers take the time first "
+                    "unless batch_first=True, and packed sequences have no axis of samples)"
                 )
 
 

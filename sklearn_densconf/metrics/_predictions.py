@@ -10,6 +10,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import unique_labels
 
+from sklearn_densconf._array import to_numpy
+
 
 def predict_with_confidence(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the predicted labels and their probabilities, with one pass through the network.
@@ -58,7 +60,7 @@ def predict_with_confidence(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndar
             f"wrap it in sklearn.calibration.CalibratedClassifierCV"
         )
     labels, probabilities, classes = (
-        _to_numpy(values)
+        to_numpy(values)
         for values in (estimator.predict(X), estimator.predict_proba(X), estimator.classes_)
     )
     return labels, probabilities[np.arange(len(labels)), _find_columns(labels, classes)]
@@ -108,7 +110,7 @@ def _predict_ranked(
     unique_labels(y, labels)  # as accuracy_score: "1" and 1 are refused, not called different
     score = confidence
     if "log_odds" in _parameters(getattr(estimator, "confidence", None)):
-        score = _to_numpy(estimator.confidence(X, log_odds=True))
+        score = to_numpy(estimator.confidence(X, log_odds=True))
     return np.asarray(labels == y), confidence, score
 
 
@@ -148,15 +150,4 @@ def _rank(values: np.ndarray) -> np.ndarray:
 
 def _as_vector(values: Any) -> np.ndarray:
     """Return a column or a sequence of any library as a vector of numpy."""
-    return np.asarray(column_or_1d(_to_numpy(values)))
-
-
-def _to_numpy(values: Any) -> np.ndarray:
-    """Return an array of any library as numpy; tensors from any device and graph, in bfloat16 too.
-
-    What is no tensor goes through unchanged in value: lists, Series and numpy's own arrays.
-    """
-    if hasattr(values, "detach"):  # a tensor; numpy has no bfloat16, and float64 holds it exactly
-        values = values.detach().cpu()
-        values = values.double() if values.is_floating_point() else values
-    return np.asarray(values)
+    return np.asarray(column_or_1d(to_numpy(values)))

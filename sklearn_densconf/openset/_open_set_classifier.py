@@ -213,13 +213,7 @@ class OpenSetClassifier(PosteriorMixin):
         self._forget()  # unfitted, should this fail
         self._name_logits(labels, X)
         codes = encode_labels(y, self.classes_)
-        cure = "pass classes=, the label of each logit in their order"
-        warn_of_order(self._logits(X), codes, self.classes_, cure)
-        if self.posterior is None:
-            warn_of_probabilities(X[:, self._width :])
-        if self.logits is None and len(self.classes_) == 2:
-            given = codes if self._order is None else self._order[codes]
-            warn_of_single(X[:, self._width :], given)
+        self._warn_of_logits(X, codes)
         self._moments = measure(X[:, : self._width], codes, weight, len(self.classes_))
         check_present(labels, to_numpy(self._moments.count)[np.unique(codes)])
         if self.posterior is not None:
@@ -309,6 +303,8 @@ class OpenSetClassifier(PosteriorMixin):
             check_classes(classes, self.classes_)
             self._checked_place(X, "partial_fit")
         codes = encode_labels(check_labels(y, X)[0], self.classes_)
+        if first:
+            self._warn_of_logits(X, codes)
         weight = check_weight(sample_weight, X)
         part = measure(X[:, : self._width], codes, weight, len(self.classes_))
         return self._with_moments(part if first else moments_of.merge(self._moments, part))
@@ -336,12 +332,18 @@ class OpenSetClassifier(PosteriorMixin):
         for part in (self, other):
             part._check_measured("merge")
         mine, theirs = (
-            (to_numpy(part.classes_).tolist(), part.n_features_in_) for part in (self, other)
+            (
+                to_numpy(part.classes_).tolist(),
+                part.n_features_in_,
+                np.asarray(getattr(part, "feature_names_in_", [])).tolist(),
+            )
+            for part in (self, other)
         )
         if mine != theirs:
             raise ValueError(
                 f"only parts with the same classes and columns can be merged, got {mine} and "
-                f"{theirs}: fit each with partial_fit(classes=...)"
+                f"{theirs}: fit each with partial_fit(classes=...), on the same columns in the "
+                "same order"
             )
         added = moments_of.like(other._moments, self._moments.count)
         return self._with_moments(moments_of.merge(self._moments, added))
@@ -531,6 +533,16 @@ class OpenSetClassifier(PosteriorMixin):
             check_is_fitted(self.posterior)
             self.posterior_ = self.posterior
         self._given_posterior()
+
+    def _warn_of_logits(self, X: Array, codes: np.ndarray) -> None:
+        """Warn of logits in another order, of a single one, and of probabilities."""
+        cure = "pass classes=, the label of each logit in their order"
+        warn_of_order(self._logits(X), codes, self.classes_, cure)
+        if self.posterior is None:
+            warn_of_probabilities(X[:, self._width :])
+        if self.logits is None and len(self.classes_) == 2:
+            given = codes if self._order is None else self._order[codes]
+            warn_of_single(X[:, self._width :], given)
 
     def _name_logits(self, labels: Array, X: Array) -> None:
         """Learn which columns are features, and which label each logit has."""

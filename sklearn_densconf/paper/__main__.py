@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sklearn_densconf.paper._demo import demonstrate
 from sklearn_densconf.paper._experiments import EXPERIMENTS
@@ -44,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _reproduce(*, out: Path, **options: object) -> Path:
+def _reproduce(*, out: Path, **options: Any) -> Path:
     severities = {name: options.pop(name.lower()) for name in SWEEPS["imagenet"]}
     given = {name: values for name, values in severities.items() if values is not None}
-    return reproduce(Settings(severities=given, **options), out)  # type: ignore[arg-type]
+    return reproduce(Settings(severities=given, **options), out)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from torch.utils.data import Dataset
 
 from sklearn_densconf.features.inputs._batch import input_of
-from sklearn_densconf.features.inputs._containers import is_text, unpacked
+from sklearn_densconf.features.inputs._containers import Field, is_text, only_input, unpacked
 from sklearn_densconf.features.inputs._items import (
     Items,
     collated,
@@ -21,7 +21,7 @@ from sklearn_densconf.features.inputs._items import (
 )
 from sklearn_densconf.features.inputs._mappings import Mappings
 from sklearn_densconf.features.inputs._pictures import Pictures, Plain, as_pictures, pictures_in
-from sklearn_densconf.features.inputs._rows import Rows, checked_array, is_pixels
+from sklearn_densconf.features.inputs._rows import Rows, checked_array, is_pixels, warn_of_table
 from sklearn_densconf.features.inputs._source import Preprocessing, Source
 
 
@@ -91,11 +91,15 @@ def open_source(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
     X, collate = (X, None) if is_array else unpacked(X)
     if isinstance(X, Mapping) and not issparse(X):  # one kind of sparse arrays is a dict
         return _mapping(X, reading)
+    if collate is None and (name := only_input(_first(X))) is not None:
+        X = Field(X, name)
     if (items := _items(X, reading, collate)) is not None:
         return items
     pictures = pictures_in(X)
     if pictures is None:
         values = checked_array(estimator, X, reset=reading.in_fit)
+        if reading.in_fit and reading.input_shape is None and reading.of_pictures is None:
+            warn_of_table(values)
         if reading.preprocessing is None and not (reading.of_library and is_pixels(values)):
             wanted = reading.learned_shape or reading.input_shape
             return Rows(values, wanted, reading.floats)
@@ -124,17 +128,22 @@ def _items(X: Any, reading: Reading, collate: Any) -> Source | None:
         return Items(X, function, mapping_digest, learned, "mappings", floats=floats)
     if collate is not None:
         return Items(X, collate, _any_digest, learned, "a DataLoader's samples", floats=floats)
-    if reading.preprocessing is not None and is_text(first):
-        texts = np.asarray(X, dtype=object).ravel().tolist()
+    if reading.preprocessing is not None and is_text(first[0] if _is_pair(first) else first):
+        is_sequence = isinstance(X, (list, tuple, Dataset, Field))
+        texts = X if is_sequence else np.asarray(X, dtype=object).ravel().tolist()
         function = partial(_tokenized, reading.preprocessing)
         what = "texts (sample 0 names no file)"
         return Items(texts, function, text_digest, learned, what, floats=floats)
     return None
 
 
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2
+
+
 def _first(X: Any) -> Any:
     """Return the first sample of what is read one by one, None of arrays."""
-    is_sequence = isinstance(X, (list, tuple, Dataset)) or hasattr(X, "column_names")
+    is_sequence = isinstance(X, (list, tuple, Dataset, Field)) or hasattr(X, "column_names")
     if is_sequence and hasattr(X, "__len__") and hasattr(X, "__getitem__") and len(X):
         return X[0]
     column = np.asarray(X) if hasattr(X, "iloc") else X
@@ -147,8 +156,9 @@ def _preprocessed(preprocess: Any, together: Any, items: list[Any]) -> Any:
     return together([preprocess(input_of(item)) for item in items])
 
 
-def _tokenized(preprocess: Any, texts: list[str]) -> Any:
+def _tokenized(preprocess: Any, items: list[Any]) -> Any:
     """Return tokens by name; a tokenizer of transformers is told to pad them."""
+    texts = [input_of(item) for item in items]
     if hasattr(preprocess, "pad") and hasattr(preprocess, "tokenize"):
         return preprocess(texts, padding=True, truncation=True, return_tensors="np")
     return preprocess(texts)

@@ -17,10 +17,57 @@ from torch.utils.data import (
     default_collate,
 )
 
-from sklearn_densconf.features.inputs._batch import input_of
+from sklearn_densconf.features.inputs._batch import LABELS, input_of
 
 _ARRAY_LIKE = ("polars", "pyarrow")  # their columns become arrays
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class Field:
+    """One input of samples that have it by name, beside a label or none.
+
+    Parameters
+    ----------
+    samples : sequence
+        Mappings, or tuples that begin with one.
+    name : str
+        The input's name.
+    """
+
+    def __init__(self, samples: Any, name: str) -> None:
+        self._samples = samples
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Any:
+        """Return a sample, with its label if it has one."""
+        sample = self._samples[index]
+        value, label = input_of(sample)[self._name], label_of(sample)
+        return value if label is None else (value, label)
+
+
+def only_input(sample: Any) -> str | None:
+    """Return the name of a sample's one picture, or of its text, if it has nothing else to take."""
+    named = sample[0] if isinstance(sample, tuple) and sample else sample
+    if not isinstance(named, Mapping):
+        return None
+    values = {name: value for name, value in named.items() if name not in LABELS}
+    pictures = [name for name, value in values.items() if hasattr(value, "getbands")]
+    texts = [name for name, value in values.items() if isinstance(value, str)]
+    if len(pictures) == 1 and len(pictures) + len(texts) == len(values):
+        return pictures[0]  # texts beside a picture are its name, or where it is from
+    return texts[0] if len(texts) == len(values) == 1 else None
+
+
+def label_of(item: Any) -> Any:
+    """Return the label of a sample, None if it has none."""
+    if isinstance(item, (tuple, list)) and len(item) > 1:
+        return item[1]
+    if isinstance(item, Mapping):
+        return next((item[name] for name in LABELS if name in item), None)
+    return None
 
 
 def unpacked(X: Any) -> tuple[Any, Any]:
@@ -53,16 +100,47 @@ def unpacked(X: Any) -> tuple[Any, Any]:
 
 
 def _column(X: Any) -> Any:
-    """Return a column of polars, pyarrow or datasets as an array or list; leave others."""
-    library = type(X).__module__.partition(".")[0]
-    if type(X).__name__ == "LazyFrame":
+    """Return a column of polars, pyarrow, pandas or datasets as an array or list; leave others."""
+    library, kind = type(X).__module__.partition(".")[0], type(X).__name__
+    if kind == "LazyFrame":
         raise ValueError("X is a LazyFrame, which has no rows yet: call collect() on it")
-    is_column = not hasattr(X, "columns") or (library == "polars" and len(X.columns) == 1)
-    if library in _ARRAY_LIKE and is_column:
-        return np.asarray(X)
-    if library == "datasets" and not hasattr(X, "column_names"):
-        return list(X)
-    return X
+    if library == "datasets":
+        return _of_datasets(X, kind)
+    if library in _ARRAY_LIKE and len(getattr(X, "columns", "1")) == 1:
+        table = np.asarray(X if library == "polars" or not hasattr(X, "columns") else X.column(0))
+        return _rows_of_lists(table)
+    return _rows_of_lists(np.asarray(X)) if hasattr(X, "iloc") and X.ndim == 1 else X
+
+
+def _of_datasets(X: Any, kind: str) -> Any:
+    """Return what the library datasets has as what can be read by number."""
+    if isinstance(X, dict):
+        raise ValueError(f"X is a {kind} of {list(X)}: choose one, such as X[{next(iter(X))!r}]")
+    if len(X) == 0:
+        raise ValueError(f"X is a {kind} without samples: give at least 1")
+    return X if hasattr(X, "column_names") else list(X)
+
+
+def _rows_of_lists(column: np.ndarray) -> np.ndarray:
+    """Return a column whose elements are lists of numbers as an array of rows; leave others."""
+    if column.dtype != object or column.shape[1:] not in ((), (1,)) or not column.size:
+        return column
+    rows = column.ravel().tolist()
+    if not isinstance(rows[0], (list, tuple, np.ndarray)):
+        return column
+    check_one_length(rows)
+    return np.array([np.asarray(row) for row in rows])
+
+
+def check_one_length(rows: Any) -> None:
+    """Check that samples which are lists of numbers have one length."""
+    shapes = [tuple(np.shape(row)) for row in rows]
+    if other := [number for number, shape in enumerate(shapes) if shape != shapes[0]]:
+        raise ValueError(
+            f"samples must have one length, got {shapes[0]} for sample 0 and {shapes[other[0]]} "
+            f"for sample {other[0]}: pad them, and give a mapping with an attention_mask if the "
+            "network takes one, or give a DataLoader whose collate_fn puts them together"
+        )
 
 
 def is_one_picture(X: Any) -> bool:
@@ -109,6 +187,12 @@ def _gathered(X: Any, *, of_batches: bool) -> Any:
 
 
 def _joined(parts: list[Any]) -> Any:
+    """Return batches as one array."""
+    if len({tuple(part.shape[1:]) for part in parts if hasattr(part, "shape")}) > 1:
+        raise ValueError(
+            f"batches have samples of the shapes {[tuple(part.shape[1:]) for part in parts[:9]]}: "
+            "pad all to one length, or give a Dataset whose samples can be read by number"
+        )
     if isinstance(parts[0], torch.Tensor):
         return torch.cat(parts)
     return np.concatenate([np.asarray(part) for part in parts])

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from sklearn_densconf.features.inputs._batch import Batch, Named, input_of
+from sklearn_densconf.features.inputs._batch import LABELS, Batch, Named, by_shape, input_of
+from sklearn_densconf.features.inputs._containers import label_of
 from sklearn_densconf.features.inputs._digests import digest, start_of
-from sklearn_densconf.features.inputs._mappings import LABELS, check_shapes
+from sklearn_densconf.features.inputs._mappings import check_shapes
 from sklearn_densconf.features.inputs._rows import to_tensor
 
 Collate = Callable[[list[Any]], Any]
@@ -32,6 +33,12 @@ class Items:
         What the samples were taken for; told where they cannot be put together.
     floats : torch.dtype
         Type of the floating-point values.
+
+    Notes
+    -----
+    What pads samples to the longest of a batch is given one sample at a time, so that features do
+    not depend on the batch; samples of one shape then are a batch. Only where there is an
+    ``attention_mask``, by which networks tell padding, are samples padded together.
     """
 
     in_memory = False
@@ -51,7 +58,9 @@ class Items:
         self._collate = collate
         self._digest_of = digest_of
         self._what = what
-        first = self.batch(np.array([0]))
+        self._one_by_one = False
+        first = self._together(np.array([0]))
+        self._one_by_one = collate is not collated and not _is_masked(first)
         if isinstance(first, Named):
             self.shape: Any = tuple(
                 (name, tuple(tensor.shape[1:])) for name, tensor in sorted(first.tensors.items())
@@ -70,8 +79,17 @@ class Items:
     def check(self, indices: np.ndarray) -> None:
         """Do nothing: samples are read one after the other."""
 
-    def batch(self, indices: np.ndarray) -> Batch:
-        """Return the samples as the function puts them together."""
+    def batch(self, indices: np.ndarray) -> Any:
+        """Return the samples as the function puts them together, or by shape."""
+        if not self._one_by_one or len(indices) == 1:
+            try:
+                return self._together(indices)
+            except RuntimeError:  # of `default_collate`, about samples of several lengths
+                if len(indices) == 1:
+                    raise
+        return by_shape([self._together(indices[[row]]) for row in range(len(indices))])
+
+    def _together(self, indices: np.ndarray) -> Batch:
         try:
             made = self._collate([self._items[int(index)] for index in indices])
         except Exception as error:
@@ -93,6 +111,10 @@ class Items:
         """Return the samples' labels, if they have some."""
         labels = [label_of(item) for item in map(self._items.__getitem__, range(len(self)))]
         return None if labels[0] is None else np.asarray(labels)
+
+
+def _is_masked(batch: Any) -> bool:
+    return isinstance(batch, Named) and "attention_mask" in batch.tensors
 
 
 def as_batch(made: Any, n: int, floats: torch.dtype = torch.float32) -> Batch:
@@ -158,6 +180,11 @@ def _plain(item: Any) -> Any:
 def _array(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value
+    if hasattr(value, "getbands"):
+        raise TypeError(
+            "a sample has a picture beside other inputs: give a preprocessing, or a collate_fn, "
+            "that makes tensors of both"
+        )
     array = np.asarray(value)
     return array if array.dtype.kind in "biuf" else None
 
@@ -175,14 +202,5 @@ def mapping_digest(item: Any) -> bytes:
 
 
 def text_digest(text: Any) -> bytes:
-    """Hash a text."""
-    return digest(start_of("text"), str(text).encode())
-
-
-def label_of(item: Any) -> Any:
-    """Return the label of a sample, None if it has none."""
-    if isinstance(item, (tuple, list)) and len(item) > 1:
-        return item[1]
-    if isinstance(item, Mapping):
-        return next((item[name] for name in LABELS if name in item), None)
-    return None
+    """Hash a text, which may come with a label."""
+    return digest(start_of("text"), str(input_of(text)).encode())

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from sklearn.utils import check_array
 
-from sklearn_densconf.features.inputs._batch import Named
+from sklearn_densconf.features.inputs._batch import LABELS, Named
 from sklearn_densconf.features.inputs._digests import digest, start_of
 from sklearn_densconf.features.inputs._rows import Rows
 
-LABELS = ("label", "labels", "target", "targets", "y")  # in samples, but not for the network
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 

@@ -15,9 +15,8 @@ from torch.utils.data import Dataset
 
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features.inputs._batch import input_of
-from sklearn_densconf.features.inputs._containers import is_text
+from sklearn_densconf.features.inputs._containers import Field, is_text, label_of
 from sklearn_densconf.features.inputs._digests import digest, start_of
-from sklearn_densconf.features.inputs._items import label_of
 from sklearn_densconf.features.inputs._modes import converted, is_grey
 from sklearn_densconf.features.inputs._rows import (
     WHITE,
@@ -57,7 +56,7 @@ class Pictures:
         exif_transpose: bool = False,
         floats: torch.dtype = torch.float32,
     ) -> None:
-        self._items = items
+        self._items: Any = items  # with a length: `pictures_in` refuses a Dataset without
         self._floats = floats
         self._exif_transpose = exif_transpose
         self._preprocessing = preprocessing
@@ -67,7 +66,7 @@ class Pictures:
             self.batch(np.array([0]))  # a wrong shape fails before anything long starts
 
     def __len__(self) -> int:
-        return len(self._items)  # type: ignore[arg-type]
+        return len(self._items)
 
     def name(self, index: int) -> str:
         """Name a picture in an error, by its path if it has one."""
@@ -77,6 +76,11 @@ class Pictures:
         """Read the header of every picture file: a bad one fails before anything long starts."""
         if self._are_files:
             for index in indices:
+                if not (is_path(self._items[index]) or is_file_content(self._items[index])):
+                    raise ValueError(
+                        f"sample {index} is {self._items[index]!r}, and not the path of a picture: "
+                        "drop missing values"
+                    )
                 _opened(self._items[index]).close()
 
     def batch(self, indices: np.ndarray) -> torch.Tensor:
@@ -99,16 +103,19 @@ class Pictures:
         is_tensor = isinstance(tensor, torch.Tensor)
         if is_tensor and tensor.is_floating_point():
             return tensor.to(self._floats)
-        if is_tensor and tensor is picture and not tensor.is_complex():
-            return tensor.to(torch.int64)  # given as integers, and left as they are
+        if is_tensor and not tensor.is_complex() and (tensor is picture or tensor.ndim < 2):
+            return tensor.to(torch.int64)  # given as integers, and left as they are, or tokens
         got = f"a tensor of {tensor.dtype}" if is_tensor else type(tensor).__name__
         raise TypeError(f"preprocessing must give a float tensor, got {got} for {self.name(index)}")
 
     def _checked(self, index: int, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.shape != self.shape:
+            cure = "let preprocessing bring all pictures to one size and mode"
+            if tensor.ndim < 2 or not tensor.is_floating_point():
+                cure = "pad the samples, or give a DataLoader whose collate_fn puts them together"
             raise ValueError(
                 f"{self.name(index)} becomes a tensor of shape {tuple(tensor.shape)}, wanted "
-                f"{self.shape}: let preprocessing bring all pictures to one size and mode"
+                f"{self.shape}: {cure}"
             )
         return tensor
 
@@ -183,6 +190,8 @@ def pictures_in(X: Any) -> Any:
     ValueError
         If a Dataset is empty, or can only be iterated.
     """
+    if isinstance(X, Field):
+        return X
     if isinstance(X, Dataset):
         if not hasattr(X, "__len__") or len(X) == 0:
             raise ValueError(f"a Dataset must have a length of at least 1, got {X!r}")
@@ -254,6 +263,12 @@ def _opened(file: Any) -> Any:
     except FileNotFoundError as error:
         hint = "; for texts, give a tokenizer as preprocessing" if is_text(file) else ""
         raise FileNotFoundError(f"there is no picture {_called(file)}{hint}") from error
+    except IsADirectoryError as error:
+        raise ValueError(
+            f"{_called(file)} is a folder, not a picture: read it by "
+            "sklearn_densconf.datasets.load_image_folder, or give its files, such as "
+            "Path(folder).glob('*/*.png')"
+        ) from error
     except Exception as error:  # PIL raises many kinds on damaged headers, and for bombs
         raise ValueError(f"cannot decode the picture {_called(file)}: {error}") from error
     limit = _pil().MAX_IMAGE_PIXELS

@@ -1,6 +1,7 @@
 """Arrays and tensors whose first axis is the sample, as batches without work per row."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from sklearn_densconf.features.inputs._containers import check_one_length
 from sklearn_densconf.features.inputs._digests import digest, start_of
 from sklearn_densconf.features.inputs._source import Content
 
@@ -124,6 +126,7 @@ def checked_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     ValueError
         If X is empty, has no axis beside that of the samples, or other columns than learned.
     """
+    values: Any
     if isinstance(X, torch.Tensor):
         values = X
         if X.is_complex():
@@ -131,10 +134,49 @@ def checked_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
         if X.ndim < 2 or len(X) == 0:
             raise ValueError(f"X must have samples along its first axis, got {tuple(X.shape)}")
     else:
-        values = check_array(X, allow_nd=True, ensure_all_finite=False, estimator=estimator)
+        values = _numbers(X, estimator)
     if values.ndim == 2:
         validate_data(estimator, X, reset=reset, skip_check_array=True)
     return values
+
+
+def _numbers(X: Any, estimator: BaseEstimator) -> np.ndarray:
+    """Return an array-like as an array of numbers; columns that have none are named."""
+    refusal: Exception | None = None
+    try:
+        values = check_array(X, allow_nd=True, ensure_all_finite=False, estimator=estimator)
+        if values.dtype.kind in "biuf":
+            return values
+    except (TypeError, ValueError) as error:
+        refusal = error
+    if others := [name for name in getattr(X, "columns", ()) if not _has_numbers(X[name])]:
+        raise ValueError(
+            f"X has columns that are no numbers, {others[:9]}: encode them, such as by a "
+            "ColumnTransformer before the extractor, or drop them"
+        ) from refusal
+    if isinstance(X, (list, tuple)) and not np.isscalar(X[0]):
+        check_one_length(X)
+    raise refusal or ValueError(f"X must have numbers, got {values.dtype}: encode them")
+
+
+def _has_numbers(column: Any) -> bool:
+    try:
+        np.asarray(column).astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return np.asarray(column).dtype.kind in "biufO"
+
+
+def warn_of_table(values: Any) -> None:
+    """Warn of rows of uint8 that look like pixels: only with ``input_shape`` are they such."""
+    if is_pixels(values) and values.ndim == 2 and values[:1000].max() > 127:
+        warnings.warn(
+            f"X is a table of uint8, (n, {values.shape[1]}), whose values are taken as they are: "
+            "set input_shape, such as (1, 28, 28), if its rows are pictures, whose pixels are "
+            f"divided by 255, or input_shape=({values.shape[1]},) if they are none",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def is_pixels(values: Any) -> bool:
@@ -143,9 +185,14 @@ def is_pixels(values: Any) -> bool:
 
 
 def check_whole_numbers(dtype: Any, shape: tuple[int, ...], what: str) -> None:
-    """Refuse pictures of integers whose range is not known: those of uint8 are divided by 255."""
+    """Refuse pictures of integers whose range is not known: those of uint8 are divided by 255.
+
+    Samples of two axes may be signals or tokens; nothing but a picture has 16 bits without sign.
+    """
     name = str(dtype).removeprefix("torch.")
-    if len(shape) >= 3 and "int" in name and name != "uint8":
+    if (len(shape) >= 3 and "int" in name and name != "uint8") or (
+        len(shape) == 2 and name == "uint16"  # grey pictures of 16 bits, as files have them
+    ):
         raise ValueError(
             f"{what} has pictures of {name}: make pixels in 0-255 uint8, or give floats, which are "
             "passed as they are"
