@@ -153,17 +153,24 @@ def _content(
     module: ConfidenceNetwork | ConfidenceHead, example: Batch, metadata: dict[str, str]
 ) -> bytes:
     """Return the bytes of the file."""
-    outputs = _Outputs(module)
+    inputs = _inputs(module, example)
+    outputs = _Outputs(module, list(inputs) if isinstance(example, Named) else [])
+    n: Any = torch.export.Dim("n")
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of what its exporter does itself
-        names = outputs.names_for(example)
-        model = _exported(outputs, {**_arguments(module, example), "output_names": names})
+        model = _exported(
+            outputs,
+            args=tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=outputs.names_for(inputs),
+            dynamic_shapes=(tuple({0: n} for _ in inputs),),
+        )
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()
 
 
-def _exported(module: nn.Module, arguments: dict[str, Any]) -> Any:
+def _exported(module: nn.Module, **arguments: Any) -> Any:
     """Return what the exporter of torch makes, as a message of protobuf."""
     try:
         program: Any = torch.onnx.export(
@@ -178,35 +185,42 @@ def _exported(module: nn.Module, arguments: dict[str, Any]) -> Any:
     return program.model_proto
 
 
-def _arguments(module: nn.Module, example: Batch) -> dict[str, Any]:
-    """Return the arguments of the exporter that tell of the inputs: batches of any size."""
-    n: Any = torch.export.Dim("n")
+def _inputs(module: nn.Module, example: Batch) -> dict[str, torch.Tensor]:
+    """Return the example by the names of the inputs."""
     if isinstance(example, Named):
-        inputs = {"args": (), "kwargs": example.tensors, "input_names": list(example.tensors)}
-        return {**inputs, "dynamic_shapes": {name: {0: n} for name in example.tensors}}
-    name = "features" if isinstance(module, ConfidenceHead) else "samples"
-    return {"args": (example,), "input_names": [name], "dynamic_shapes": (({0: n},),)}
+        return example.tensors
+    return {"features" if isinstance(module, ConfidenceHead) else "samples": example}
 
 
 class _Outputs(nn.Module):
-    """Gives what there is of a `Confidence`, for an exporter that does not know None."""
+    """What there is of a `Confidence`: the exporter knows no None, and no sizes of named inputs.
 
-    def __init__(self, module: ConfidenceNetwork | ConfidenceHead) -> None:
+    Parameters
+    ----------
+    module : torch.nn.Module
+        What gives the `Confidence`.
+    names : list of str
+        The names of its inputs, in the order in which they will be given; empty: they have none.
+    """
+
+    def __init__(self, module: ConfidenceNetwork | ConfidenceHead, names: list[str]) -> None:
         super().__init__()
         self.module = module
+        self._names = names
 
-    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the outputs that are there."""
-        return tuple(each for each in self.module(*inputs, **named) if each is not None)
+        return tuple(each for each in self._confidence(*inputs) if each is not None)
 
-    def names_for(self, example: Batch) -> list[str]:
+    def names_for(self, inputs: dict[str, torch.Tensor]) -> list[str]:
         """Return the names of the outputs."""
-        if isinstance(example, Named):
-            found = self.module(**example.tensors)
-        else:
-            found = self.module(example)
-        pairs = zip(Confidence._fields, found, strict=True)
+        pairs = zip(Confidence._fields, self._confidence(*inputs.values()), strict=True)
         return [name for name, value in pairs if value is not None]
+
+    def _confidence(self, *inputs: torch.Tensor) -> Confidence:
+        if self._names:
+            return self.module(**dict(zip(self._names, inputs, strict=True)))
+        return self.module(*inputs)
 
 
 def _metadata(parts: Parts, precision: str) -> dict[str, str]:
