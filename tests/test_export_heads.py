@@ -263,6 +263,25 @@ def test_casts_and_autocast_leave_the_numbers_of_the_head(digits):
             assert torch.equal(module(X).probabilities, wanted)
 
 
+def test_a_single_logit_ranks_the_labels_of_densities(tmp_path):
+    logits = np.random.default_rng(0).normal(size=(80, 1)).astype(np.float32)
+    y = (logits[:, 0] > 0).astype(int)
+    classifier = GaussianDensityClassifier(predict_from="features").fit(logits, y)
+    for found in (_of_module(classifier, logits), _of_file(classifier, logits, tmp_path)):
+        _check_equal(found, classifier, logits, atol=1e-9)
+        np.testing.assert_array_equal(found["label"], y)
+
+
+def test_a_posterior_that_was_fitted_to_sorted_logits_gets_them_so():
+    labels, codes = np.array(["zero", "one", "two"]), np.arange(300) % 3
+    features = np.random.default_rng(0).normal(size=(300, 8)) + 4 * np.eye(3, 8)[codes]
+    X, y = np.hstack([features, features[:, :3]]).astype(np.float32), labels[codes]
+    for posterior in (SoftmaxClassifier(), GaussianDensityClassifier()):
+        classifier = OpenSetClassifier(classes=labels, posterior=posterior)
+        classifier.fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+        _check_equal(_of_module(classifier, X), classifier, X, atol=1e-9)
+
+
 def test_a_single_logit_of_two_classes_gives_its_numbers():
     logits = np.random.default_rng(0).normal(size=(50, 1)).astype(np.float32)
     y = np.array(["no", "yes"])[(logits[:, 0] > 0).astype(int)]

@@ -123,7 +123,13 @@ class GaussianHead(nn.Module):
             tempered = log_add_exp(ratio + self.log_rest, self.log_share)
         joint = tempered + self.log_prior
         score = (log_sum_exp(plain + self.log_prior) + plain_shared)[:, 0]
-        return Evaluated(joint, X if self._by_features else joint, score=score)
+        return Evaluated(joint, self._ranked(X, joint), score=score)
+
+    def _ranked(self, X: torch.Tensor, joint: torch.Tensor) -> torch.Tensor:
+        if not self._by_features:
+            return joint
+        is_single = X.shape[1] == 1 and joint.shape[1] == 2
+        return torch.cat([torch.zeros_like(X), X], 1) if is_single else X  # z stands for [0, z]
 
 
 def _normaliser(gaussians: Any, scale: float) -> np.ndarray:

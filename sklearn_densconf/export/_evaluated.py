@@ -71,3 +71,23 @@ class SoftmaxHead(nn.Module):
         logits = X if self.order is None else X.index_select(1, self.order)
         joint = (logits - logits.amax(1, keepdim=True)) / self.temperature  # no quotient overflows
         return Evaluated(joint, logits)
+
+
+class OfOrdered(nn.Module):
+    """A head that takes the logits in the order of the sorted labels.
+
+    Parameters
+    ----------
+    logits : SoftmaxHead
+        What brings them into that order.
+    head : torch.nn.Module
+        The head.
+    """
+
+    def __init__(self, logits: SoftmaxHead, head: nn.Module) -> None:
+        super().__init__()
+        self.logits, self.head = logits, head
+
+    def forward(self, X: torch.Tensor) -> Evaluated:
+        """Evaluate logits, (n, k), in the order of the network."""
+        return self.head(self.logits(X).ranked)

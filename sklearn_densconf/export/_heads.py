@@ -10,7 +10,7 @@ from torch import nn
 from sklearn_densconf.density import GaussianDensityClassifier, SoftmaxClassifier
 from sklearn_densconf.density._posterior import PosteriorMixin
 from sklearn_densconf.export._density_head import GaussianHead
-from sklearn_densconf.export._evaluated import SoftmaxHead
+from sklearn_densconf.export._evaluated import OfOrdered, SoftmaxHead
 from sklearn_densconf.export._open_set_head import OpenSetHead
 from sklearn_densconf.openset import OpenSetClassifier
 
@@ -54,6 +54,8 @@ def _open_set(classifier: Any, dtype: torch.dtype) -> nn.Module:
         columns = slice(head.width, None)
     else:
         module, columns = head_of(classifier.posterior_, dtype), posterior.columns
+        if posterior.order is not None:  # it was fitted here, to the logits of the sorted labels
+            module = OfOrdered(SoftmaxHead(posterior.order, 1.0, n_logits, dtype), module)
     logits = SoftmaxHead(classifier._order, 1.0, n_logits, dtype)
     return OpenSetHead(head, module, columns, logits, dtype)
 
