@@ -29,8 +29,8 @@ examples:
   python -m sklearn_densconf compare --dataset mnist --data FOLDER --unknown FASHION
   python -m sklearn_densconf compare --dataset imagenet --data FOLDER --backbone timm:NAME
 
-It writes report.html, results.json and figures to --out, together at the end. Networks, features
-and attacks are kept in OUT/cache: the same command goes on from what is done.
+It writes report.html, results.json and figures to --out, together at the end. Networks, features,
+attacks and numbers are kept in OUT/cache: the same command goes on from what is done.
 
 exit codes: 0; 2 where the input is wrong, which one line on stderr explains; 130 if interrupted
 """

@@ -9,6 +9,7 @@ from scipy.special import softmax
 from torch import nn
 
 from sklearn_densconf.comparison import _perturbations as perturbations
+from sklearn_densconf.comparison._kept import Kept
 from sklearn_densconf.comparison._rejection import ALPHA, DELTA, measure_rejection
 from sklearn_densconf.comparison._unknown import reshape_pictures
 
@@ -144,3 +145,20 @@ def test_a_risk_is_none_that_so_few_pictures_could_not_show():
     found = measure_rejection(proba.argmax(axis=1), proba, y, n_splits=3)
     assert found["risk"] == 10 / 100
     assert len(found["rejected"]) == 4
+
+
+def test_numbers_are_kept_under_all_that_they_depend_on(tmp_path, monkeypatch):
+    calls = []
+
+    def result(*values):
+        kept = Kept(tmp_path, *values)
+        return kept.result("errors", lambda: calls.append(values) or {"n": len(calls)})
+
+    assert result(0, np.ones(3)) == {"n": 1}
+    assert result(0, np.ones(3)) == {"n": 1}
+    assert result(1, np.ones(3)) == {"n": 2}
+    assert result(0, np.zeros(3)) == {"n": 3}
+    monkeypatch.setattr("sklearn_densconf.comparison._kept._code", lambda: "other code")
+    assert result(0, np.ones(3)) == {"n": 4}
+    (file, *_) = tmp_path.rglob("errors.json")
+    assert [path.name for path in file.parent.iterdir()] == ["errors.json"]

@@ -92,14 +92,15 @@ def _accepted(
 
 def _text(shown: Shown) -> str:
     risk = over_runs((next(iter(run.values()))["risk"] for run in shown.runs), ".2%")
-    se = max(max(part["rejected, sd"]) for run in shown.runs for part in run.values())
+    sd = max(max(part["rejected, sd"]) for run in shown.runs for part in run.values())
+    error = sd / math.sqrt(N_SPLITS)
     return (
         f"`ConformalRejector` on {N_SPLITS} random splits of the measured pictures: one half "
-        f"calibrates it, the other is judged. With `alpha={ALPHA:g}` at most {ALPHA:.0%} of every "
-        "class may be rejected, in expectation: the table has the mean over the classes, and the "
-        f"class of which most is rejected (standard error at most {se / math.sqrt(N_SPLITS):.1%}). "
+        f"calibrates it, the other is judged. With `alpha={ALPHA:g}` at most {100 * ALPHA:g} % of "
+        "every class may be rejected, in expectation: the table has the mean over the classes, and "
+        f"the class of which most is rejected (standard error at most {error:.1%}). "
         f"With `risk=`, here {risk}, at most that share of what is accepted may be wrong, except "
-        f"in {DELTA:.0%} of the splits (`delta={DELTA:g}`)."
+        f"in {100 * DELTA:g} % of the splits (`delta={DELTA:g}`)."
     )
 
 

@@ -1,5 +1,6 @@
 """A whole comparison: every training or draw, all that is measured of it, and then the page."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +20,16 @@ from sklearn_densconf.comparison import (
     _rejection,
     _unknown,
 )
+from sklearn_densconf.comparison._kept import Kept
 from sklearn_densconf.comparison._page import read_results, write_page
 from sklearn_densconf.comparison._sweeps import sweeps_of
 from sklearn_densconf.comparison._unknown import reshape_pictures
 from sklearn_densconf.comparison._words import words
-from sklearn_densconf.evaluation._case import Trial
+from sklearn_densconf.evaluation._case import Case, Trial
 from sklearn_densconf.evaluation._evaluation import Evaluation
 from sklearn_densconf.evaluation._pictures import Pictures
 from sklearn_densconf.evaluation._progress import track
-from sklearn_densconf.evaluation._run import Clock, measure_cases, versions
+from sklearn_densconf.evaluation._run import Clock, versions
 from sklearn_densconf.evaluation._subject import Subject
 from sklearn_densconf.evaluation.peers import (
     OPEN_SET,
@@ -88,9 +90,10 @@ def compare(
 ) -> Path:
     """Compare all confidences; write ``report.html``, ``results.json`` and figures to ``out``.
 
-    What takes long (networks, features, attacks) is kept in ``out/cache``: an interrupted run goes
-    on from there. Results are written together at the end, or not at all. ``page`` is a Markdown
-    file to write too, with the results of earlier comparisons ``beside`` these. Returns the report.
+    What takes long (networks, features, attacks, the numbers of each case) is kept in
+    ``out/cache``: an interrupted run goes on from there. Results are written together at the end,
+    or not at all. ``page`` is a Markdown file to write too, with the results of earlier comparisons
+    ``beside`` these. Returns the report.
     """
     earlier = [read_results(path) for path in beside]
     study = load_study(question.settings())
@@ -131,20 +134,37 @@ def _run_once(
     extractor = FeatureExtractor(network, layer=question.layers(), memory=cache)
     extractor.fit(study.dataset.train.read(np.arange(1)))
     known = _known(extractor, network, study.dataset.train, calibrating)
+    judged = _activations(extractor, measured, "measured pictures")
+    unknown = {name: _like(measured, pictures) for name, pictures in others.items()}
     clock.lap("features")
-    peers, left_out = fit_peers(PEERS, known)
+    foreign = [part for pictures in unknown.values() for part in pictures.chunks()]
+    asked = question.quick, seed, versions("pytorch-ood")
+    kept = Kept(cache, *asked, *known.train, *known.held_out, *judged, foreign, list(unknown))
+
+    @functools.cache
+    def fitted() -> tuple[Mapping[str, FittedPeer], dict[str, str]]:
+        return fit_peers(PEERS, known)
+
+    def trial() -> Trial:
+        return Trial(
+            _subject(extractor, fitted()[0]),
+            measured,
+            sweeps_of(quick=question.quick),
+            measured.spread(min(len(study.attacked), len(measured), _MOST_ATTACKED)),
+            unknown,
+            seed,
+            memory,
+        )
+
+    def measure(case: Case) -> Any:
+        return case.measure(trial())
+
+    left_out = kept.result("left_out", lambda: fitted()[1])
     clock.lap("fitting")
-    n_attacked = min(len(study.attacked), len(measured), _MOST_ATTACKED)
-    trial = Trial(
-        _subject(extractor, peers),
-        measured,
-        sweeps_of(quick=question.quick),
-        measured.spread(n_attacked),
-        {name: _like(measured, pictures) for name, pictures in others.items()},
-        seed,
-        memory,
-    )
-    run = measure_cases(MEASURED, trial, clock)
+    run = {}
+    for case in MEASURED:
+        run[case.name] = kept.result(case.name, functools.partial(measure, case))
+        clock.lap(case.name)
     glance = {"glance": _glance.glance_at(run)}
     return {"seed": seed, **glance, **run, "seconds": clock.seconds, "left_out": left_out}
 

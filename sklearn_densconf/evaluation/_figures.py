@@ -50,8 +50,11 @@ def as_svg(figure: Any, salt: str, *, letters_as_text: bool = False) -> str:
     drawn as paths, the same everywhere, or as text in the reader's font, in far fewer bytes.
     """
     matplotlib = import_optional("matplotlib", "Figures")
-    buffer, kind = StringIO(), "none" if letters_as_text else "path"
-    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": kind}):
+    buffer = StringIO()
+    options: dict[str, Any] = {"svg.hashsalt": salt}
+    if letters_as_text:  # each carries the names of all its fonts
+        options |= {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
+    with matplotlib.rc_context(options):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
