@@ -323,3 +323,28 @@ def test_a_prediction_during_another_threads_partial_fit_is_of_one_state_or_the_
     for proba in seen:
         assert any((proba == state).all() for state in states)
     np.testing.assert_array_equal(density.predict_proba(X[:9]), states[-1])
+
+
+# Classes without samples, and covariances that are singular
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("scale", [1e-5, 1e5])
+def test_a_class_without_samples_makes_the_background_no_broader(covariance_type, scale):
+    rng = np.random.default_rng(0)
+    X, y = scale * rng.normal(size=(40, 2)), np.arange(40) % 2 * 2
+    density = _plain(covariance_type, background=0.1)
+    expected = density.fit(X, y).predict_proba(3 * X)
+    density = _plain(covariance_type, background=0.1).partial_fit(X, y, [0, 1, 2])
+    np.testing.assert_allclose(density.predict_proba(3 * X)[:, [0, 2]], expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("covariance_type", ["tied", "full"])
+@pytest.mark.parametrize("seed", range(20))
+def test_no_rounding_of_a_singular_covariance_passes_for_one(covariance_type, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(12, 3))
+    X[:, 2] = X[:, 0] / 3 + X[:, 1] / 7  # to rounding
+    density = GaussianDensityClassifier(covariance_type, var_smoothing=0.0)
+    with pytest.raises(ValueError, match="is not positive definite"):
+        density.fit(X, np.arange(12) % 2)

@@ -169,7 +169,9 @@ def prepare_classes(
     variances = row.family.variances(covariance)
     check_variances(variances, moments, per_class=row.per_class)
     center = grand_mean(moments)
-    classes = prepare(moments.mean, covariance, covariance_type, center)
+    xp, present = namespace(center), moments.count > 0
+    mean = xp.where(present[:, None], moments.mean, center)  # of the others any will do
+    classes = prepare(mean, covariance, covariance_type, center)
     if not with_background:
         return classes, None
     wide = row.family.broadest(moments, covariance, classes)
@@ -209,12 +211,13 @@ def _shrunk(covariance: Array, shrinkage: Any, family: Family) -> Array:
 
 
 def _fill_absent(covariance: Array, count: Array, row: CovarianceType) -> Array:
-    """Set the covariance of a class without samples to 1: any will do, as its prior is 0."""
+    """Set the covariance of a class without samples to another's: the background has to span it."""
     xp = namespace(covariance)
     if not row.per_class or bool(xp.all(count > 0)):
         return covariance
     present = xp.reshape(count > 0, (-1,) + (1,) * (covariance.ndim - 1))
-    return xp.where(present, covariance, row.family.unit(covariance))
+    heaviest = int(xp.argmax(count))
+    return xp.where(present, covariance, covariance[heaviest : heaviest + 1, ...])
 
 
 def _installed_bytes() -> int:

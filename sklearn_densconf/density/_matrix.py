@@ -15,6 +15,9 @@ from sklearn_densconf.density._moments import Moments, at_least_one, grand_mean
 # numpy's products, since scipy's BLAS has threads of its own, which wait milliseconds for numpy's.
 BLOCK = 128
 SMALLEST_SHRINKAGE = 1e-9  # less is rounding of an estimate that is 0
+# Of a feature's variance, what others do not explain: less is rounding of a covariance that is
+# singular, whose factor may exist nonetheless.
+SMALLEST_PIVOT = 1e-13
 
 
 def derive_tied(moments: Moments) -> Array:
@@ -160,17 +163,24 @@ def _whitening(covariance: Array, k: int | None = None) -> tuple[Array, Array]:
     try:
         factor = xp.linalg.cholesky(covariance)
     except Exception as error:  # each array library has its own class for it
-        which = "" if k is None else f" of class number {k}"
-        raise ValueError(
-            f"the covariance{which} is not positive definite: its class has fewer different "
-            "samples than features, or features are linear functions of others. Set "
-            "shrinkage='auto' or a float in (0, 1], or raise var_smoothing"
-        ) from error
-    log_determinant = 2 * xp.sum(xp.log(xp.linalg.diagonal(factor)))
+        raise ValueError(_singular(k)) from error
+    diagonal = xp.linalg.diagonal(factor)
+    if bool(xp.any(diagonal**2 < SMALLEST_PIVOT * xp.linalg.diagonal(covariance))):
+        raise ValueError(_singular(k))
+    log_determinant = 2 * xp.sum(xp.log(diagonal))
     if xp is np:
         return _inverted(factor), log_determinant
     eye = as_like(np.eye(covariance.shape[0]), covariance)
     return xp.tril(xp.linalg.solve(factor, eye)), log_determinant
+
+
+def _singular(k: int | None) -> str:
+    which = "" if k is None else f" of class number {k}"
+    return (
+        f"the covariance{which} is not positive definite: its class has fewer different samples "
+        "than features, or features are linear functions of others. Set shrinkage='auto' or a "
+        "float in (0, 1], or raise var_smoothing"
+    )
 
 
 def _inverted(factor: np.ndarray) -> np.ndarray:
