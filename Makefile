@@ -54,6 +54,9 @@ bench: $(VENV)/.bench
 versions:
 	$(PYTHON) tests/versions.py $(ROWS)
 
+trust: $(VENV)/.tests
+	$(BIN)/python -m tests.trust
+
 zoo: $(VENV)/.zoo
 	$(BIN)/python -m tests.zoo
 

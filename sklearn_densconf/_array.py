@@ -30,7 +30,7 @@ def to_numpy(array: Array) -> np.ndarray:
     if hasattr(array, "detach"):  # a tensor; numpy has no bfloat16, and float32 holds it exactly
         array = array.detach().cpu()
         array = array.float() if str(array.dtype) == "torch.bfloat16" else array
-    elif hasattr(array, "__array_namespace__") and not isinstance(array, np.ndarray):
+    elif hasattr(array, "__array_namespace__") and not isinstance(array, (np.ndarray, np.generic)):
         return np.from_dlpack(array, device="cpu")
     return np.asarray(array)
 

@@ -20,13 +20,13 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import WeakSet
 
 import numpy as np
 
 UNFINISHED = "unfinished-"  # how the names of all that is temporary begin
 _NAME = re.compile(rf"{UNFINISHED}(?:([0-9a-f]{{12}})-(\d+)-)?[0-9a-f]{{32}}\.tmp")
 _DAY = 86400.0  # seconds, after which what another machine left counts as dead
-_ALIVE: set[str] = set()  # names that this process is writing to
 _BLOCK = 2**20  # bytes read at once
 
 
@@ -42,8 +42,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        The name to write to, in the same folder; removed if anything fails.
+        The name to write to, in the same folder; removed if anything fails. What dead processes
+        left there is removed, too.
     """
+    sweep(path.parent)
     with _unfinished(path.parent) as unfinished:
         yield unfinished
         _bring_to_disk(unfinished)
@@ -178,19 +180,28 @@ def delete_unfinished(path: Path) -> None:
 
 @contextmanager
 def _unfinished(folder: Path) -> Iterator[Path]:
-    name = f"{UNFINISHED}{_machine()}-{os.getpid()}-{uuid.uuid4().hex}.tmp"
-    _ALIVE.add(name)
+    writing = _Writing(f"{UNFINISHED}{_machine()}-{os.getpid()}-{uuid.uuid4().hex}.tmp")
     try:
-        yield folder / name
+        yield folder / writing.name
     finally:
-        delete_unfinished(folder / name)
-        _ALIVE.discard(name)
+        delete_unfinished(folder / writing.name)
+
+
+class _Writing:
+    """Lives as long as the file of this name is being written, whatever interrupts that."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        _ALIVE.add(self)
+
+
+_ALIVE: "WeakSet[_Writing]" = WeakSet()
 
 
 def _is_left(path: Path) -> bool:
     """Tell whether its writer is dead."""
     found = _NAME.fullmatch(path.name)
-    if found is None or path.name in _ALIVE:
+    if found is None or path.name in {writing.name for writing in _ALIVE.copy()}:
         return False
     machine, pid = found.groups()
     if machine == _machine():

@@ -251,6 +251,8 @@ def _of_referred(referred: _Referred, seen: dict[int, tuple[int, Any]]) -> Any:
     """Take a value apart; one that has no content to be hashed is told by name, with a warning."""
     try:
         return _unfolded(referred.value, seen)
+    except MemoryError:
+        raise
     except Exception as error:
         _warn_once(f"{referred.name!r}, a {type(referred.value).__name__} ({error})")
         return ["unknown", referred.name, type(referred.value).__qualname__]

@@ -155,7 +155,8 @@ def test_a_damaged_shard_is_computed_again(tmp_path, damage):
     damage(tmp_path / "from-1000.npy")
     with pytest.warns(RuntimeWarning, match=r"from-1000\.npy is not as this run wrote it"):
         got = distributed.predict(model, X, tmp_path, shard_size=500)
-    np.testing.assert_array_equal(got, model.predict_proba(X))
+    shards = (X[start : start + 500] for start in range(0, len(X), 500))  # last bits are BLAS's
+    np.testing.assert_array_equal(got, np.vstack(list(map(model.predict_proba, shards))))
 
 
 @pytest.mark.parametrize("damage", [shorten, widen, narrow, flip_a_bit, cut_off, empty])

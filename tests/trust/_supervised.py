@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-PATIENCE = 90.0  # seconds without a word, importing included
+PATIENCE = 600.0  # seconds without a word, importing on a busy machine included
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -8,9 +8,11 @@ import gzip
 import json
 import math
 import os
+import shutil
 import struct
 import tempfile
 import warnings
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,8 +38,8 @@ class _Trial:
     damage = staticmethod(mutated)
 
     def __init__(self):
-        self._holder = tempfile.TemporaryDirectory(dir=IN_MEMORY)
-        self.folder = Path(self._holder.name)
+        self.folder = Path(tempfile.mkdtemp(dir=IN_MEMORY))
+        self.close = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.files = self.prepare()
         self.contents = [path.read_bytes() for path in self.files]
 
@@ -148,8 +150,8 @@ class _Cache(_Trial):
                 right = np.array_equal(store.read(numbers[found]), self.values[found])
                 if not right or store.widths != [3, 4]:
                     return "wrong"
-            named = all("kept" in str(each.message) for each in told)
-            return "right" if len(found) == self.N else "missed" if told and named else "unnamed"
+            named = any(self.kept.name in str(each.message) for each in told)
+            return "right" if len(found) == self.N else "missed" if named else "unnamed"
         finally:
             for left in self.kept.glob("*.damaged"):
                 left.unlink()

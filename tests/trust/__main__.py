@@ -1,0 +1,123 @@
+"""Run the trials and write their table: ``python -m tests.trust [TRIAL ...]``.
+
+A run of some trials replaces their rows in ``docs/reliability.json`` and keeps the others; the page
+``docs/reliability.md`` is made of these rows, never by hand. With ``--short``, a few tries of each
+are made and nothing is written.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from datetime import date
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TRIALS = {  # in the order of the page; the tries of a short run
+    "numbers": 50,
+    "files": 60,
+    "faults": 28,
+    "threads": 12,
+    "cycles": 20,
+    "mutants": 5,
+}
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pillow")
+PAGE = """\
+# Reliability
+
+What was tried to break this package, and how often it did. This page is written by `make trust`
+(`python -m tests.trust`), never by hand; the trials are in `tests/trust`, and a short form of them
+runs with the tests. Every try has a number, from which it can be made again.
+
+| tried | number | failed | what came of it |
+| --- | ---: | ---: | --- |
+{rows}
+
+**What counts as failed.** Of numbers: NaN, a warning, an exception that is not documented, an error
+beyond its stated bound. Of damaged files: a result that is silently another one, a crash, a hang,
+more memory than stated, an exception that is not documented or does not name the file; "missed" is
+a warning and a result that is computed again. Of faults: a network or a model that has changed,
+work that was finished and is lost, another result of the next run, a temporary file that is left.
+Of cycles: memory (8 MB), descriptors, threads or files that grow. Of mutants: those that no test
+kills.
+
+**Limits.** Each worker that reads damaged files has 3 GB of address space beyond what it starts
+with. A picture takes up to 4 bytes a pixel while it is decoded and 33 on its way to a float array;
+`PIL.Image.MAX_IMAGE_PIXELS` (89 million) bounds the pixels, `read_idx(max_bytes=)` what a packed
+IDX file unpacks to, `load_image_folder(max_pictures=)` the paths that are listed. Files without a
+checksum, pictures and IDX files that are not packed, hold whatever their bytes say: there "right"
+means what an independent reader makes of the same bytes.
+
+Measured with {versions}.
+"""
+
+
+def main(arguments=None):
+    """Run the trials asked for, print their rows, and rewrite both files."""
+    parser = argparse.ArgumentParser(prog="python -m tests.trust", description=__doc__)
+    parser.add_argument("trials", nargs="*", metavar="TRIAL", help=f"of {list(TRIALS)}")
+    parser.add_argument("--short", action="store_true", help="a few tries of each; writes nothing")
+    parser.add_argument("--page", action="store_true", help="only write the page again")
+    options = parser.parse_args(arguments)
+    there = [name for name in TRIALS if find_spec(f"tests.trust.{name}")]
+    if unknown := set(options.trials) - set(there):
+        parser.error(f"TRIAL must be among {there}, got {sorted(unknown)}")
+    failed = 0
+    for name in () if options.page else options.trials or there:
+        rows = run(name, TRIALS[name] if options.short else None)
+        failed += sum(row["failed"] for row in rows)
+        if not options.short:
+            store(name, rows)
+    if not options.short:
+        write_page()
+    return min(failed, 1)
+
+
+def run(name, n=None):
+    """Run one trial; return its rows, of ``what``, ``tried``, ``failed`` and ``note``."""
+    trial = import_module(f"tests.trust.{name}")
+    found = trial.run() if n is None else trial.run(n)
+    rows = [as_row(name, row) for row in ([found] if isinstance(found, dict) else found)]
+    for row in rows:
+        print(f"{row['what']}: {row['tried']:,} tried, {row['failed']} failed; {row['note']}")
+        sys.stdout.flush()
+    return rows
+
+
+def as_row(name, found):
+    """Return what a trial counted as a row; kinds that are no failures go into the note."""
+    if "what" in found:
+        return found
+    kinds = {"nan", "warned", "failed", "beyond", "wrong"} & set(found)
+    about = {k: v for k, v in found.items() if k not in {"tried", "examples"}}
+    note = ", ".join(
+        f"{k} {v:,.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in about.items()
+    )
+    failed = sum(found[kind] for kind in kinds)
+    return {"what": name, "tried": found["tried"], "failed": failed, "note": note}
+
+
+def store(name, rows):
+    """Replace the rows of a trial in the file of all rows."""
+    path = DOCS / "reliability.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept[name] = {"date": date.today().isoformat(), "rows": rows}
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def write_page():
+    """Write the page of all rows."""
+    kept = json.loads((DOCS / "reliability.json").read_text(encoding="utf-8"))
+    rows = [row for name in TRIALS if name in kept for row in kept[name]["rows"]]
+    lines = [f"| {r['what']} | {r['tried']:,} | {r['failed']:,} | {r['note']} |" for r in rows]
+    packages = [f"{name} {version(name)}" for name in PACKAGES]
+    versions = ", ".join([f"Python {platform.python_version()}", *packages, platform.system()])
+    page = PAGE.format(rows="\n".join(lines), versions=versions)
+    (DOCS / "reliability.md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
