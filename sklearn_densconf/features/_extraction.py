@@ -21,8 +21,10 @@ from sklearn_densconf.features._forward import Forward
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._layers import OUTPUT
 from sklearn_densconf.features._memory import FeatureStore
+from sklearn_densconf.features._onnx_engine import Models, OnnxTap
+from sklearn_densconf.features._onnx_export import Exporting
 from sklearn_densconf.features._pooling import Pooling
-from sklearn_densconf.features._replicas import Replica, Replicas, State
+from sklearn_densconf.features._replicas import Replica, Replicas, State, Unchanging
 from sklearn_densconf.features._rows_apart import warn_if_rows_depend
 from sklearn_densconf.features._tap import Tap
 from sklearn_densconf.features.inputs import Batch, Named, Source
@@ -64,6 +66,10 @@ class Extraction:
         The features of earlier uses.
     replicas : Replicas
         Those of earlier uses.
+    engine : str
+        As in `FeatureExtractor`.
+    models : Models
+        Exported networks of earlier uses.
     watch : callable or None
         Takes a plan of batches and yields them, to tell callbacks of each.
     preprocessing : callable or None
@@ -81,6 +87,8 @@ class Extraction:
     verbose: int
     store: FeatureStore | None
     replicas: Replicas
+    engine: str
+    models: Models
     watch: Callable[[list[np.ndarray]], Iterable[np.ndarray]] | None = None
     preprocessing: Any = None
     _widths: list[int] = field(default_factory=list)
@@ -88,6 +96,7 @@ class Extraction:
     def __post_init__(self) -> None:
         # Where it pays: most convolutions are faster so on a CPU, and tensor cores compute so.
         pays = self.device.type == "cpu" or (self.device.type, self.precision) in _TENSOR_CORES
+        pays &= self.engine == "torch"
         self._pays_channels_last = pays
         self._channels_last = pays and self.backbone.learned.takes_channels_last
         self._integers = self.backbone.learned.takes_integers
@@ -95,10 +104,15 @@ class Extraction:
     @cached_property
     def _replica(self) -> Replica:  # nothing is moved to the device where all is remembered
         layers = self.poolings, self.channel_axes
-        key = self.backbone, *layers, self.device, self.compile, self._channels_last
+        how = self.engine, self.device, self.compile, self._channels_last
+        key = self.backbone, *layers, *how
         return self.replicas.take(key, self._made)
 
-    def _made(self) -> tuple[Tap, State | None]:
+    def _made(self) -> tuple[Tap | OnnxTap, State | Unchanging | None]:
+        if self.engine == "onnxruntime":
+            folder = None if self.store is None else self.store.for_models
+            exporting = Exporting(self.backbone, self.poolings, self.channel_axes, folder)
+            return OnnxTap(exporting, self.models, self._at_once, self.batch_size), Unchanging()
         replica = self.backbone.network(self.device, channels_last=self._channels_last)
         # Replicas have the same code: torch compiles the first one only.
         network: Any = torch.compile(replica) if self.compile else replica
@@ -108,9 +122,12 @@ class Extraction:
 
     @cached_property
     def _forward(self) -> Forward:
-        on_cpu = self.device.type == "cpu"
-        at_once = VALUES_AT_ONCE * torch.get_num_threads() if on_cpu else None
+        at_once = self._at_once if self.device.type == "cpu" else None
         return Forward(self._replica.tap, self.backbone.dtype, self.precision, at_once)
+
+    @property
+    def _at_once(self) -> int:
+        return VALUES_AT_ONCE * torch.get_num_threads()
 
     def _give_back(self) -> None:
         """Let the next call have the replica; after an error it is not called, and none has it."""

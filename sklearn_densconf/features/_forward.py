@@ -2,15 +2,24 @@
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from sklearn_densconf.features._device import OutOfMemoryError
-from sklearn_densconf.features._tap import Tap
 from sklearn_densconf.features.inputs import Batch, Ragged
 
 PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class Layered(Protocol):
+    """A network that gives the rows of its layers: a `Tap`, or what stands in its place."""
+
+    network: nn.Module
+
+    def __call__(self, X: Batch) -> list[torch.Tensor]:
+        """Return one tensor (n, units), float32, for each layer."""
 
 
 class Forward:
@@ -22,7 +31,7 @@ class Forward:
 
     Parameters
     ----------
-    tap : Tap
+    tap : Layered
         The network and the wanted layers.
     dtype : torch.dtype
         Type of the network's parameters.
@@ -38,7 +47,11 @@ class Forward:
     """
 
     def __init__(
-        self, tap: Tap, dtype: torch.dtype, precision: str, values_at_once: int | None = None
+        self,
+        tap: Layered,
+        dtype: torch.dtype,
+        precision: str,
+        values_at_once: int | None = None,
     ) -> None:
         self._tap = tap
         self._dtype = dtype

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_densconf._files import sweep, write_content
+from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features.inputs._digests import DIGEST_BYTES
 
 
@@ -139,6 +140,11 @@ class FeatureStore:
             )
 
     @property
+    def for_models(self) -> Path:
+        """Folder of exported networks, beside those of features."""
+        return self._folder.parent / "onnx"
+
+    @property
     def place(self) -> tuple[str, bool]:
         """What copies of features in memory belong to: not to a folder that was deleted since."""
         return str(self._folder), self._folder.exists()
@@ -200,6 +206,46 @@ def open_store(folder: str | os.PathLike[str], key: str) -> FeatureStore:
         Its features.
     """
     return _opened(os.path.abspath(folder), key)
+
+
+def key_of(
+    network: str,
+    preprocessing: Any,
+    layers: tuple[dict[str, Any], dict[str, int]],
+    how: tuple[str, ...],
+    shape: Any,
+) -> str:
+    """Hash a network and every setting that changes its features by more than rounding.
+
+    The device, the size of batches and the engine do not: engines agree to 1e-4, and where they
+    do not, an error says so.
+
+    Parameters
+    ----------
+    network : str
+        The network's fingerprint.
+    preprocessing : callable or None
+        What pictures are preprocessed by.
+    layers : tuple of dict
+        How each layer is pooled, and the axes of channels that the user gave.
+    how : tuple of str
+        Precision, and what else there is.
+    shape : tuple
+        Shape of one sample.
+
+    Returns
+    -------
+    str
+        The key of a store.
+    """
+    code = None if preprocessing is None else fingerprint(preprocessing)
+    poolings, axes = layers
+    pooled = [p if isinstance(p, str) else fingerprint(p) for p in poolings.values()]
+    setting = tuple(poolings), tuple(pooled), tuple(axes.items()), *how
+    return _key(network, code, setting, shape)
+
+
+_key = lru_cache(maxsize=256)(fingerprint)  # asked for in every fold
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn_densconf.features._forward import PRECISIONS
 from sklearn_densconf.features._layers import OUTPUT
 from sklearn_densconf.features._pooling import NAMES, Pooling, is_pooling
 
+ENGINES = ("torch", "onnxruntime")
 _WHOLE = (int, np.integer)
 
 
@@ -29,6 +31,7 @@ def check_parameters(extractor: Any) -> None:
     for name, (holds, wanted) in _rules(extractor).items():
         if not holds:
             raise ValueError(f"{name} must be {wanted}, got {getattr(extractor, name)!r}")
+    check_engine(extractor)
 
 
 def _rules(given: Any) -> dict[str, tuple[bool, str]]:
@@ -44,6 +47,7 @@ def _rules(given: Any) -> dict[str, tuple[bool, str]]:
             "None, a whole number other than 0, or a mapping from layers to such",
         ),
         "precision": (given.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
+        "engine": (given.engine in ENGINES, f"one of {list(ENGINES)}"),
         "preprocessing": (
             given.preprocessing is None or callable(given.preprocessing),
             "None or a function of one picture",
@@ -56,6 +60,61 @@ def _rules(given: Any) -> dict[str, tuple[bool, str]]:
         ),
         "memory": (memory is None or is_folder, "None, a folder or a joblib.Memory"),
     }
+
+
+def defaults_of(kind: type) -> dict[str, Any]:
+    """Return the default of each parameter that has one."""
+    parameters = signature(kind).parameters.items()
+    return {name: each.default for name, each in parameters if each.default is not each.empty}
+
+
+def check_engine(extractor: Any) -> None:
+    """Check that the engine does what the other parameters ask for; it may be another than in fit.
+
+    Parameters
+    ----------
+    extractor : FeatureExtractor
+        What has them.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if extractor.engine == "torch":
+        return
+    if extractor.engine not in ENGINES:
+        raise ValueError(f"engine must be one of {list(ENGINES)}, got {extractor.engine!r}")
+    for name, wanted in (("precision", "float32"), ("compile", False)):
+        if (given := getattr(extractor, name)) != wanted:
+            raise ValueError(
+                f"engine='onnxruntime' computes with {name}={wanted!r} only, got {given!r}: set "
+                "that, or engine='torch'"
+            )
+    if extractor.device not in ("auto", "cpu"):
+        raise ValueError(
+            "engine='onnxruntime' computes on the CPU: set device='cpu' or engine='torch', got "
+            f"device={extractor.device!r}"
+        )
+
+
+def layers_of(extractor: Any, layers: list[str]) -> tuple[dict[str, Pooling], dict[str, int]]:
+    """Check what may have changed since fit, and return how its layers are pooled, and their axes.
+
+    Parameters
+    ----------
+    extractor : FeatureExtractor
+        What has the parameters.
+    layers : list of str
+        The wanted layers, "" for the output.
+
+    Returns
+    -------
+    poolings, axes : dict
+        As of `by_layer`.
+    """
+    check_engine(extractor)
+    return by_layer(extractor.pooling, extractor.channel_axis, layers)
 
 
 def by_layer(

@@ -146,12 +146,20 @@ def _is_written_in_python(kind: type) -> bool:
     return all(maker is object for maker in made_by) and not has_slots
 
 
+class Unchanging:
+    """State of what no pass can change."""
+
+    def restored(self) -> bool:
+        """Tell that it is as it was made."""
+        return True
+
+
 class Replica(NamedTuple):
     """A replica in use: what it is for, itself, and what it was when it was made."""
 
     key: Hashable
     tap: Any
-    state: State | None
+    state: State | Unchanging | None
 
 
 class Replicas:
@@ -160,7 +168,7 @@ class Replicas:
     def __init__(self) -> None:
         self._free: deque[Replica] = deque(maxlen=MOST)
 
-    def take(self, key: Any, make: Callable[[], tuple[Any, State | None]]) -> Replica:
+    def take(self, key: Any, make: Callable[[], tuple[Any, State | Unchanging | None]]) -> Replica:
         """Return a replica for the caller alone; one that was kept for another use is let go.
 
         Parameters

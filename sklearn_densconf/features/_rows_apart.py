@@ -28,7 +28,7 @@ def warn_if_rows_depend(
     tolerance : float
         How much they may differ, as a fraction of the largest one.
     """
-    batch = _between_outliers(sample)
+    batch = between_outliers(sample)
     try:
         features = forward.whole(batch)
     except Exception:  # the outlier is no sample: a network may refuse it
@@ -55,7 +55,7 @@ def warn_if_rows_depend(
         )
 
 
-def _between_outliers(sample: Batch) -> Batch:
+def between_outliers(sample: Batch) -> Batch:
     """Return a sample twice between outliers; of integers, which may number words, the reverse.
 
     Of tensors by name the masks stay as they are.

@@ -80,7 +80,7 @@ CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {  # name -> module, learned a
     ),
 }
 # Made again when they are asked for, or parameters that name a place of one machine.
-LEFT_OUT = {"_derived", "backbone_", "_preprocessing_of_library"}
+LEFT_OUT = {"_derived", "_models", "backbone_", "_preprocessing_of_library"}
 MISSING = Parameter.empty
 PLACES = {"memory"}
 
