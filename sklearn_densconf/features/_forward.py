@@ -64,20 +64,21 @@ class Forward:
         """Return the activations of all layers side by side, (n, n_features), float32."""
         if isinstance(X, Ragged):
             return X.joined([self(part) for part in X.parts])
+        n = len(X)  # once: of a tensor it takes longer than all else here
         if self._limit is None:
-            values = max(1, X.numel() // len(X))
+            values = max(1, X.numel() // n)
             self._limit = max(1, (self._values_at_once or sys.maxsize) // values)
         parts: list[torch.Tensor] = []
         start = 0
-        while start < len(X):
-            left = len(X) - start
-            part = X[start : start + -(-left // -(-left // self._limit))]
-            features = self._attempt(part)
+        while start < n:
+            left = n - start
+            size = -(-left // -(-left // self._limit))
+            features = self._attempt(X if size == n else X[start : start + size])
             if features is None:
-                self._limit = len(part) // 2
+                self._limit = size // 2
             else:
                 parts.append(features)
-                start += len(part)
+                start += size
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @property

@@ -101,7 +101,7 @@ class Tap:
         maps = output if isinstance(output, torch.Tensor) else _first_tensor(layer, output)
         if maps.ndim > 2 and self._poolings[layer] != "flatten":
             maps = self._pool(layer, maps, module)
-        return maps.reshape(len(maps), -1).to(torch.float32, copy=True)
+        return maps.reshape(maps.shape[0], -1).to(torch.float32, copy=True)
 
     def __call__(self, X: Batch) -> list[torch.Tensor]:
         """Return one tensor (n, units), float32, for each layer."""
@@ -146,7 +146,7 @@ class Tap:
         if missing := [layer for layer in self._layers if layer not in taken]:
             raise ValueError(f"the network's forward pass never calls the layers {missing}")
         for layer in self._layers:
-            if len(taken[layer]) != n:
+            if taken[layer].shape[0] != n:
                 raise ValueError(
                     f"layer {layer or OUTPUT!r} gives {len(taken[layer])} rows for {n} samples, "
                     "but its first axis must be the sample: name one after it where that is so, "

@@ -157,9 +157,10 @@ class Plain:
             check_whole_numbers(picture.dtype, tuple(picture.shape), "X")
             return picture
         mode = self._mode or ("L" if is_grey(picture) else "RGB")
-        pixels = torch.from_numpy(np.array(converted(picture, mode))).to(self._floats)
-        channels_first = pixels[None] if mode == "L" else pixels.movedim(-1, 0)
-        return channels_first / WHITE
+        precision = np.float64 if self._floats is torch.float64 else np.float32
+        pixels: np.ndarray = np.array(converted(picture, mode), precision)
+        np.divide(pixels, WHITE, out=pixels)
+        return torch.from_numpy(pixels[None] if mode == "L" else np.moveaxis(pixels, -1, 0))
 
 
 def is_path(item: Any) -> bool:

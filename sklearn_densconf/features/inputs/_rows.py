@@ -65,7 +65,7 @@ class Rows:
         batch = to_tensor(self._values[_consecutive(indices)])
         if self._channels_last:
             batch = batch.movedim(-1, 1)
-        batch = batch.reshape(len(batch), *self.shape)
+        batch = batch.reshape(batch.shape[0], *self.shape)
         if self._is_pixels:
             return batch.to(self._floats).div_(WHITE)
         if not batch.is_floating_point():
