@@ -46,6 +46,7 @@ doctest: $(VENV)/.tests
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python tests/links.py docs/_build/html
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks

@@ -1,6 +1,7 @@
 """Sphinx configuration. Builds offline; DENSCONF_INTERSPHINX=1 adds links to other projects."""
 
 import os
+import re
 from typing import Any
 
 import latex2mathml.converter
@@ -17,6 +18,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 if os.environ.get("DENSCONF_INTERSPHINX"):
@@ -26,9 +28,10 @@ if os.environ.get("DENSCONF_INTERSPHINX"):
         "torch": ("https://pytorch.org/docs/stable", None),
     }
 
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "examples"]
+html_extra_path = ["llms.txt"]
 templates_path = ["_templates"]
 autosummary_generate = True
 numpydoc_show_class_members = False
@@ -50,6 +53,9 @@ toc_object_entries_show_parents = "hide"
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_densconf"
 html_show_sourcelink = False
+html_static_path = ["_css"]
+html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_math_renderer = "mathml"  # browsers draw it themselves: no script from another host
 html_sidebars = {
     page: []
@@ -61,6 +67,7 @@ html_sidebars = {
         "benchmarks",
         "scaling",
         "traps",
+        "versions",
         "architecture",
         "design_notes",
     ]
@@ -69,6 +76,7 @@ html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
     "navbar_align": "left",
+    "navbar_persistent": ["search-button"],  # the field's text is not in its accessible name
     "use_edit_page_button": False,
 }
 
@@ -81,6 +89,16 @@ def _mathml(display: str) -> tuple[Any, None]:
     return visit, None
 
 
+def _name_thumbnails(_app: Any, _page: str, _template: str, context: Any, _tree: Any) -> None:
+    """Say in words what a recipe's picture and the link over it are; sphinx-gallery does not."""
+    context["body"] = re.sub(
+        r'<img alt="" (.*_thumb\S* />)\n<p><a (.*><span class="doc">(.*)</span>)',
+        r'<img alt="\3" \1\n<p><a aria-label="\3" \2',
+        context.get("body", ""),
+    )
+
+
 def setup(app: Any) -> None:
-    """Register the renderer of formulas."""
+    """Register the renderer of formulas, and the names of the thumbnails."""
+    app.connect("html-page-context", _name_thumbnails)
     app.add_html_math_renderer("mathml", _mathml("inline"), _mathml("block"))
