@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.special
+import sklearn
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
@@ -57,6 +58,9 @@ def test_logits_must_be_as_many_as_classes(logits):
         SoftmaxClassifier().fit(X, y > 1)
 
 
+@pytest.mark.skipif(
+    sklearn.__version__.startswith("1.7."), reason="scikit-learn 1.7 calibrates no temperature"
+)
 def test_temperature_scaling_is_scikit_learns(logits):
     X, y = logits
     softmax = SoftmaxClassifier().fit(5 * X, y)  # overconfident

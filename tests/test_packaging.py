@@ -110,3 +110,7 @@ def test_every_python_that_is_promised_is_one_that_was_run():
         if (found := re.search(r":: Python :: (3\.\d+)", line))
     ]
     assert set(promised) <= set(versions.ROWS.values())
+
+
+def test_the_core_of_the_suite_is_there():
+    assert all((ROOT / "tests" / f"test_{name}.py").exists() for name in versions.CORE.split())
