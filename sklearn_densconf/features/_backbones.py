@@ -14,9 +14,10 @@ from sklearn.base import clone
 from torch import nn
 
 from sklearn_densconf._optional import import_optional
-from sklearn_densconf.features._built import BuiltBackbone, OnnxFile
+from sklearn_densconf.features._built import BuiltBackbone
 from sklearn_densconf.features._frozen import FrozenBackbone
-from sklearn_densconf.features._layers import input_dtype, named_layers
+from sklearn_densconf.features._layers import OUTPUT, input_dtype, named_layers
+from sklearn_densconf.features._onnx_file import OnnxFile
 from sklearn_densconf.features._training import train
 from sklearn_densconf.features.inputs import Preprocessing, Source
 from sklearn_densconf.features.inputs._modes import converted
@@ -73,8 +74,10 @@ def resolve(backbone: Any) -> Resolved:
     return _from_file(name) if is_file else _from_function(_function(prefix, name)), None
 
 
-def layer_names(network: Any) -> list[str]:
-    """List the layers of what `resolve` gave."""
+def layer_names(network: Any, wanted: Any) -> list[str]:
+    """List the layers of what `resolve` gave, as far as it matters for those that are wanted."""
+    if isinstance(network, BuiltBackbone) and wanted in (None, OUTPUT):
+        return [""]  # which needs no reader of ONNX
     if isinstance(network, (FrozenBackbone, BuiltBackbone)):
         return network.layer_names
     return [name for name, _ in named_layers(network.module_)]

@@ -17,11 +17,11 @@ from sklearn_densconf.features._array_cache import CACHE
 from sklearn_densconf.features._batches import batches_for
 from sklearn_densconf.features._built import BuiltBackbone
 from sklearn_densconf.features._device import OutOfMemoryError
-from sklearn_densconf.features._forward import Forward
+from sklearn_densconf.features._forward import Forward, Layered
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._layers import OUTPUT
 from sklearn_densconf.features._memory import FeatureStore
-from sklearn_densconf.features._onnx_engine import Models, OnnxTap
+from sklearn_densconf.features._onnx_engine import ExportedTap, Models
 from sklearn_densconf.features._onnx_export import Exporting
 from sklearn_densconf.features._pooling import Pooling
 from sklearn_densconf.features._replicas import Replica, Replicas, State, Unchanging
@@ -108,11 +108,15 @@ class Extraction:
         key = self.backbone, *layers, *how
         return self.replicas.take(key, self._made)
 
-    def _made(self) -> tuple[Tap | OnnxTap, State | Unchanging | None]:
+    def _made(self) -> tuple[Layered, State | Unchanging | None]:
+        if isinstance(self.backbone, BuiltBackbone) and not self.compile:
+            made = self.backbone.tap(self.poolings, self.channel_axes)
+            if made is not None:
+                return made, Unchanging()
         if self.engine == "onnxruntime":
             folder = None if self.store is None else self.store.for_models
             exporting = Exporting(self.backbone, self.poolings, self.channel_axes, folder)
-            return OnnxTap(exporting, self.models, self._at_once, self.batch_size), Unchanging()
+            return ExportedTap(exporting, self.models, self._at_once, self.batch_size), Unchanging()
         replica = self.backbone.network(self.device, channels_last=self._channels_last)
         # Replicas have the same code: torch compiles the first one only.
         network: Any = torch.compile(replica) if self.compile else replica

@@ -304,7 +304,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         choose_device(self.device)
         self._replicas, self._models = Replicas(), Models()
         network, self._preprocessing_of_library = resolve(self.backbone)
-        self._layers = check_layers(self.layer, layer_names(network))
+        self._layers = check_layers(self.layer, layer_names(network, self.layer))
         if self.compile and self._layers != [""]:
             raise ValueError(
                 f"compile=True gives the network's output only, but layer={self.layer!r}: set "

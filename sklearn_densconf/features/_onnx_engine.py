@@ -30,7 +30,7 @@ class Models:
         return Models, (self._last,)
 
 
-class OnnxTap:
+class ExportedTap:
     """A network of torch that onnxruntime runs.
 
     Parameters

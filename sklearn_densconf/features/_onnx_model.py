@@ -14,22 +14,24 @@ class OnnxModel:
 
     Parameters
     ----------
-    content : bytes
-        What is in its file.
+    content : bytes or str
+        What is in its file, or its path.
     purpose : str
         What needs onnxruntime, as the subject of the error where it is missing.
     folder : str, default=""
         Where the files are that hold its weights, if it has any.
     """
 
-    def __init__(self, content: bytes, purpose: str, folder: str = "") -> None:
+    def __init__(self, content: Any, purpose: str, folder: str = "") -> None:
         self.content = content
         self._purpose = purpose
         self._folder = folder
         self._opened: tuple[tuple[int, int], Any] | None = None
 
-    def run(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Return all outputs for the inputs of one batch.
+    def run(
+        self, arrays: dict[str, np.ndarray], outputs: list[str] | None = None
+    ) -> list[np.ndarray]:
+        """Return some outputs, or all, for the inputs of one batch.
 
         Raises
         ------
@@ -38,7 +40,7 @@ class OnnxModel:
         """
         session = self.session
         try:
-            return session.run(None, arrays)
+            return session.run(outputs, arrays)
         except Exception as error:  # the engine's, which are its own and have no name
             shapes = {name: array.shape for name, array in arrays.items()}
             raise ValueError(f"onnxruntime fails on a batch {shapes}: {error}") from error

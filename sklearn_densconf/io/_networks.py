@@ -10,7 +10,8 @@ from torch import nn
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features import FeatureExtractor, FrozenBackbone
 from sklearn_densconf.features._backbones import resolve
-from sklearn_densconf.features._built import BuiltBackbone, OnnxContent, names_of_weights
+from sklearn_densconf.features._built import BuiltBackbone
+from sklearn_densconf.features._onnx_file import OnnxContent, names_of_weights
 from sklearn_densconf.io._values import Reader, Writer
 
 _LIBRARIES = ("torchvision", "timm")
