@@ -7,7 +7,7 @@ DATA ?=
 export DENSCONF_DATA ?= $(wildcard ../shared/data)
 export PYTHONHASHSEED ?= 0
 
-.PHONY: demo test lint types doctest docs bench versions zoo wheel clean
+.PHONY: demo test lint types doctest docs bench trust versions zoo wheel clean
 
 # Python 3.11 brings pip 23, which knows no dependency groups.
 $(BIN)/python:

@@ -99,6 +99,32 @@ class Predictions:
         return self.n_written <= (0 if whole else N - len(parts) + 1)
 
 
+class Workers(Predictions):
+    """The same on two workers, of which one dies on the way."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.model = _Dying("tied").fit(X, np.arange(len(X)) % 3)
+        self.model.marker_, self.model.at_ = str(folder / "marker"), 0.0
+
+    def run(self):
+        options = {"shard_size": 4, "n_jobs": 2}
+        return np.array(distributed.predict(self.model, X, self.folder, **options))
+
+    def check_kept(self, before, after):
+        return before <= after
+
+
+class _Dying(GaussianDensityClassifier):
+    """Ends its process at a sample, once."""
+
+    def predict_proba(self, X):
+        if X[0, 0] == self.at_ and os.path.exists(self.marker_):
+            os.unlink(self.marker_)
+            os._exit(1)
+        return super().predict_proba(X)
+
+
 class Saved:
     """A file that replaces an older one."""
 
@@ -200,6 +226,16 @@ def _killed(job, rng, n_lines, kind):
         STRUCK.append(number)
 
 
+def _worker_killed(job, rng, n_lines, kind):
+    job.model.at_ = float(X[4 * rng.integers(N), 0])
+    Path(job.model.marker_).touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that a worker died
+        job.run()
+    if not os.path.exists(job.model.marker_):
+        STRUCK.append(0)
+
+
 def _full_disk(job, rng, n_lines, kind):
     size = int(rng.integers(0, 3000))
 
@@ -239,8 +275,10 @@ FAULTS = {
     "killed writers": _killed,
     "full disks": _full_disk,
     "vanished pictures": _vanished,
+    "killed workers": _worker_killed,
 }
 JOBS = (Pictures, Predictions, Saved)
+OF_ONE_JOB = {"vanished pictures": Pictures, "killed workers": Workers}
 
 
 def run(n=300, seed=0):
@@ -258,10 +296,9 @@ def run(n=300, seed=0):
     try:
         lines = {make: _count_lines(make) for make in JOBS}
         for number in range(seed, seed + n):
-            kind = list(FAULTS)[number % len(FAULTS)]
-            make = Pictures if kind == "vanished pictures" else JOBS[number // len(FAULTS) % 3]
+            kind, make = _drawn(number)
             counts[kind] += 1
-            if wrong := _attempt(make, kind, np.random.default_rng(number), lines[make]):
+            if wrong := _attempt(make, kind, np.random.default_rng(number), lines.get(make)):
                 failed += 1
                 print(f"{kind} of {make.__name__}, number {number}: {wrong}", file=sys.stderr)
     finally:
@@ -270,6 +307,14 @@ def run(n=300, seed=0):
     struck = len(STRUCK) + counts["full disks"]
     note = f"{kinds}; {struck} struck before their job was over"
     return [{"what": "injected faults", "tried": n, "failed": failed, "note": note}]
+
+
+def _drawn(number):
+    """Return the kind of a fault and the job; workers take seconds to start, so few are killed."""
+    if number % 30 == 29:
+        return "killed workers", Workers
+    kind = list(FAULTS)[number % (len(FAULTS) - 1)]
+    return kind, OF_ONE_JOB.get(kind, JOBS[number // len(FAULTS) % 3])
 
 
 @contextmanager
@@ -293,7 +338,7 @@ def _count_lines(make):
 
 def _attempt(make, kind, rng, n_lines):
     """Return what is wrong after a fault and the next run; None if all is well."""
-    with _job(make) as reference:
+    with _job(Predictions if make is Workers else make) as reference:
         expected = reference.run()
     with _job(make) as job:
         state = job.state()
