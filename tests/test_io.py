@@ -381,6 +381,37 @@ def test_functions_that_only_this_process_has_are_refused(file):
         io.save(extractor, file)
 
 
+def test_functions_of_torch_are_found_by_their_other_name(file):
+    extractor = FeatureExtractor(Convolutional(), preprocessing=torch.relu)
+    io.save(extractor, file)
+    loaded = io.load(file, network=Convolutional(), allow_code="torch:relu")
+    assert loaded.preprocessing is torch.relu
+
+
+def test_functions_that_have_changed_are_told(file, monkeypatch):
+    io.save(FeatureExtractor(Convolutional(), preprocessing=networks.halved), file)
+    options = {"network": Convolutional(), "allow_code": "networks:halved"}
+    monkeypatch.setattr(networks, "halved", lambda picture: picture / 3)
+    with pytest.warns(UserWarning, match="networks:halved has other code than when"):
+        io.load(file, **options)
+    monkeypatch.delattr(networks, "halved")
+    with pytest.raises(ValueError, match=r"model.*networks has no halved here"):
+        io.load(file, **options)
+
+
+@pytest.mark.parametrize("allowed", [True, 5, [5]])
+def test_code_is_allowed_by_name_only(file, allowed):
+    io.save(GaussianDensityClassifier(), file)
+    with pytest.raises(TypeError, match="allow_code must be names of functions, such as"):
+        io.load(file, allow_code=allowed)
+
+
+def test_a_network_that_is_not_asked_for_is_refused(file):
+    io.save(GaussianDensityClassifier(), file)
+    with pytest.raises(ValueError, match=r"model.*takes no network=: what it has"):
+        io.load(file, network=Convolutional())
+
+
 class Mine(GaussianDensityClassifier):
     """A class that a file does not know."""
 
@@ -407,7 +438,11 @@ REFUSED = {
     ),
     "records": (
         GaussianDensityClassifier(priors=np.zeros(2, [("a", int)])),
-        r"GaussianDensityClassifier\.priors: an array of \[\('a'",
+        r"GaussianDensityClassifier\.priors: it is ndarray of \[\('a'",
+    ),
+    "a mask": (
+        GaussianDensityClassifier(priors=np.ma.array([1.0, 2.0], mask=[0, 1])),
+        r"GaussianDensityClassifier\.priors: it is MaskedArray of float64",
     ),
 }
 
@@ -531,6 +566,24 @@ def test_saving_replaces_a_file_or_leaves_it(file):
     io.save(GaussianDensityClassifier().fit(X, Y), file)
     assert file.read_bytes() != before
     assert os.listdir(file.parent) == [file.name]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none for .*file: make it"):
+        io.save(GaussianDensityClassifier(), tmp_path / "none" / "file")
+
+
+def test_a_link_stays_one(file, tmp_path):
+    (tmp_path / "link").symlink_to(file)
+    io.save(GaussianDensityClassifier(), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert io.load(file).get_params() == GaussianDensityClassifier().get_params()
+
+
+def test_output_of_pandas_is_kept(file):
+    table = pd.DataFrame(X, columns=list("abcd"))
+    scaler = StandardScaler().set_output(transform="pandas").fit(table)
+    assert isinstance(_again(scaler, file).transform(table), pd.DataFrame)
 
 
 def test_a_file_is_read_without_torch_where_it_has_no_network(file):

@@ -121,5 +121,5 @@ def defaults_of(kind: type) -> dict[str, Any]:
 
 
 def learned_of(name: str) -> set[str]:
-    """Return the learned attributes that a file may hold; scikit-learn adds its version."""
-    return {*CLASSES[name][1], "_sklearn_version"}
+    """Return the learned attributes that a file may hold; scikit-learn has two for all."""
+    return {*CLASSES[name][1], "_sklearn_version", "_sklearn_output_config"}

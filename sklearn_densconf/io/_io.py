@@ -51,7 +51,8 @@ def save(estimator: Any, file: str | PathLike[str]) -> Path:
     TypeError
         If something in it is of a class that a file cannot hold.
     OSError
-        If the file cannot be written; one that was there is as it was.
+        If the file cannot be written, for instance because its folder is missing; one that was
+        there is as it was.
 
     See Also
     --------
@@ -83,8 +84,10 @@ def save(estimator: Any, file: str | PathLike[str]) -> Path:
     writer = Writer(add)
     add(estimator)
     path = Path(file)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path}: make it")
     content = {"saved_by": f"sklearn_densconf {__version__}", "estimators": told}
-    _container.write(path, content, writer.arrays)
+    _container.write(path.resolve(), content, writer.arrays)  # a link stays one
     return path
 
 
@@ -115,7 +118,8 @@ def load(file: str | PathLike[str], *, network: Any = None, allow_code: Iterable
         If there is no such file.
     ValueError
         If it is not a file of `save`, damaged or from a newer version; if it has anything that
-        this version does not know; if the network that is there is another.
+        this version does not know; if the network that is there is another, or ``network`` is
+        missing, or given in vain.
     PermissionError
         If it asks for code that is not allowed; the message names all of it.
 
@@ -130,7 +134,7 @@ def load(file: str | PathLike[str], *, network: Any = None, allow_code: Iterable
     """
     path = Path(file)
     content, arrays = _container.read(path)
-    allowed = {allow_code} if isinstance(allow_code, str) else set(allow_code)
+    allowed = _names(allow_code)
     if refused := sorted(_asked(content) - allowed):
         raise PermissionError(
             f"{path} asks for code: to import and call {refused}. If you know it, pass "
@@ -140,6 +144,8 @@ def load(file: str | PathLike[str], *, network: Any = None, allow_code: Iterable
     try:
         if set(content) != {"saved_by", "estimators"}:
             raise ValueError(f"it has the parts {sorted(content)}")
+        if network is not None and not any(map(_wants_network, content["estimators"])):
+            raise ValueError("it takes no network=: what it has of networks is whole, or a name")
         for about in content["estimators"]:
             reader.add(_read(about, reader, network))
         return reader.estimators[-1]
@@ -190,6 +196,21 @@ def _read(about: dict[str, Any], reader: Reader, network: Any) -> Any:
     estimator: Any = object.__new__(kind)
     estimator.__setstate__(whole)
     return estimator
+
+
+def _names(allow_code: Any) -> set[str]:
+    """Return the names of functions that are allowed; there is no word for all of them."""
+    names = [allow_code] if isinstance(allow_code, str) else allow_code
+    if isinstance(names, Iterable) and all(isinstance(name, str) for name in names):
+        return set(names)
+    raise TypeError(
+        "allow_code must be names of functions, such as ['nets:preprocess'], got "
+        f"{allow_code!r}: the error of a call without it names those that the file asks for"
+    )
+
+
+def _wants_network(about: dict[str, Any]) -> bool:
+    return "weights" in about.get("network", {})
 
 
 def _asked(told: Any) -> set[str]:

@@ -54,8 +54,9 @@ class Writer:
         if value.dtype.hasobject:
             parts = [self(part, name) for part in value.ravel().tolist()]
             return {"objects": [list(value.shape), parts]}
-        if value.dtype.kind not in "biufcSUmM":
-            raise TypeError(f"cannot save {name}: an array of {value.dtype}")
+        is_plain = isinstance(value, np.generic) or type(value) in (np.ndarray, np.memmap)
+        if value.dtype.kind not in "biufcSUmM" or not is_plain:
+            raise TypeError(f"cannot save {name}: it is {type(value).__name__} of {value.dtype}")
         kind = "scalar" if isinstance(value, np.generic) else "array"
         return {kind: self.add(np.asarray(value))}
 
@@ -125,9 +126,8 @@ class Reader:
         if name not in self._allowed:
             raise PermissionError(name)
         module, _, path = name.partition(":")
-        found: Any = import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
+        if (found := _found(module, path)) is None:
+            raise ValueError(f"{module} has no {path} here")
         return found
 
     def _function(self, parts: Any) -> Any:
@@ -168,13 +168,22 @@ def _named(function: Any, name: str) -> str:
     TypeError
         If it would not be found there.
     """
-    module, path = function.__module__ or "builtins", function.__qualname__
-    if module == "__main__" or "<" in path:
-        raise TypeError(
-            f"cannot save {name}: {path} can only be found in this process. Put it into a module "
-            "that can be imported, as a function with a name"
-        )
-    return f"{module}:{path}"
+    module = getattr(function, "__module__", None) or "builtins"
+    for path in (function.__qualname__, function.__name__):  # torch's are found by the second
+        if module != "__main__" and _found(module, path) is function:
+            return f"{module}:{path}"
+    raise TypeError(
+        f"cannot save {name}: {function.__qualname__} can only be found in this process. Put it "
+        "into a module that can be imported, as a function with a name"
+    )
+
+
+def _found(module: str, path: str) -> Any:
+    """Return what has a name in a module, or None."""
+    found: Any = import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _checked(number: Any) -> int:

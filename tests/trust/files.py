@@ -224,8 +224,11 @@ class _Saved(_Trial):
         io.save(extractor, self.folder / "extractor.densconf")
         return sorted(self.folder.iterdir())
 
+    def load(self, path):
+        return io.load(path, network=self.network if path.name.startswith("extractor") else None)
+
     def read(self, path, told):
-        loaded = io.load(path, network=self.network)
+        loaded = self.load(path)
         if path.name.startswith("density"):
             same = np.array_equal(loaded.predict_proba(self.X), self.expected)
         else:
@@ -250,7 +253,7 @@ class _Crafted(_Saved):
         return whole + _container.hashlib.sha256(whole).digest()
 
     def read(self, path, told):
-        loaded = io.load(path, network=self.network)
+        loaded = self.load(path)
         predict = "predict_proba" if path.name.startswith("density") else "transform"
         try:
             getattr(loaded, predict)(self.X)
