@@ -532,6 +532,16 @@ def test_what_is_not_known_is_refused(file, change, message):
         io.load(file)
 
 
+@pytest.mark.parametrize("shape", [[7], [-5], "x"])
+def test_weights_of_another_shape_are_refused(file, shape):
+    io.save(FeatureExtractor(nn.Linear(4, 3)), file)
+    content, arrays = _container.read(file)
+    content["estimators"][0]["network"]["weights"][2][0][2] = shape
+    _container.write(file, content, arrays)
+    with pytest.raises(ValueError, match=r"model\.densconf"):
+        io.load(file, network=nn.Linear(4, 3))
+
+
 @pytest.mark.parametrize(
     "about",
     [

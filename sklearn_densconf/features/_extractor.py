@@ -96,7 +96,8 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         Folder that keeps the features of every picture, by content, so that a frozen network sees
         each picture once, whatever the fold, the candidate or the process. The key has the
         network's weights, structure and code, ``layer``, ``pooling``, ``preprocessing``,
-        ``precision`` and the shape of a sample. Nothing is ever deleted.
+        ``precision`` and the shape of a sample. Nothing is ever deleted; what is damaged is set
+        aside with a warning, and a folder that cannot be written costs only what would be kept.
     verbose : int, default=0
         1 shows the progress of long work (needs tqdm). From scikit-learn 1.9 on, callbacks show
         that of ``fit_transform``: ``set_callbacks(ProgressBar())`` on the extractor, or on the

@@ -149,8 +149,12 @@ def load(file: str | PathLike[str], *, network: Any = None, allow_code: Iterable
         for about in content["estimators"]:
             reader.add(_read(about, reader, network))
         return reader.estimators[-1]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except _WRONG as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+# What values of another kind than is expected raise, torch's among them.
+_WRONG = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 def _written(estimator: Any, writer: Writer) -> dict[str, Any]:
