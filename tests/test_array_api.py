@@ -10,6 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from versions import older
 
 from sklearn_densconf import GaussianDensityClassifier, SoftmaxClassifier
 from sklearn_densconf._array import as_like, fill_rows, map_rows, namespace, to_numpy
@@ -219,9 +220,7 @@ def test_bad_tensors_are_refused(library, data):
         GaussianDensityClassifier("full", var_smoothing=0).fit(line, np.array([0, 0, 1, 1]))
 
 
-@pytest.mark.skipif(
-    sklearn.__version__.startswith("1.7."), reason="scikit-learn 1.7 splits no tensors"
-)
+@pytest.mark.skipif(older("scikit-learn", 1, 8), reason="scikit-learn 1.7 splits no tensors")
 def test_cross_validation_of_tensors_in_a_pipeline(data):
     X, y, _ = data
     pipe = make_pipeline(StandardScaler(), GaussianDensityClassifier("tied"))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import scipy.special
-import sklearn
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
+from versions import older
 
 from sklearn_densconf import SoftmaxClassifier
 
@@ -59,7 +59,7 @@ def test_logits_must_be_as_many_as_classes(logits):
 
 
 @pytest.mark.skipif(
-    sklearn.__version__.startswith("1.7."), reason="scikit-learn 1.7 calibrates no temperature"
+    older("scikit-learn", 1, 8), reason="scikit-learn 1.7 calibrates no temperature"
 )
 def test_temperature_scaling_is_scikit_learns(logits):
     X, y = logits

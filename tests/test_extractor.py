@@ -243,6 +243,7 @@ def test_a_network_in_another_type_gets_its_input_in_that_type(network, pictures
 @pytest.mark.skipif(not which("c++"), reason="torch.compile needs a C++ compiler on a CPU")
 # torch's compiler warns of torch's own code when it is imported
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Skipping serialization of skipfiles:UserWarning")  # torch 2.6
 def test_a_compiled_network_gives_the_same_features_and_is_compiled_once(network, pictures):
     eager = FeatureExtractor(network, batch_size=8, device="cpu").fit(pictures)
     compiled = FeatureExtractor(network, batch_size=8, device="cpu", compile=True).fit(pictures)

@@ -12,6 +12,7 @@ from sklearn.discriminant_analysis import (
     QuadraticDiscriminantAnalysis,
 )
 from sklearn.naive_bayes import GaussianNB
+from versions import older
 
 from sklearn_densconf import GaussianDensityClassifier
 
@@ -67,6 +68,7 @@ def test_tied_shrunk_is_shrunk_linear_discriminant_analysis(data):
     np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-9)
 
 
+@pytest.mark.skipif(older("scikit-learn", 1, 8), reason="1.7's divides by n - 1")
 def test_full_with_temperature_1_is_quadratic_discriminant_analysis(data):
     X, y = data
     theirs = QuadraticDiscriminantAnalysis(solver="eigen").fit(X, y)  # maximum likelihood, as ours
@@ -77,6 +79,15 @@ def test_full_with_temperature_1_is_quadratic_discriminant_analysis(data):
         theirs.decision_function(X),
         atol=1e-9,
     )
+
+
+def test_covariances_are_those_of_quadratic_discriminant_analysis_but_for_its_divisor(data):
+    X, y = data
+    theirs = QuadraticDiscriminantAnalysis(store_covariance=True).fit(X, y)
+    ours = GaussianDensityClassifier("full", **PLAIN).fit(X, y)
+    n = np.unique(y, return_counts=True)[1][:, None, None]
+    factor = n / (n - 1) if older("scikit-learn", 1, 9, 1) else 1.0
+    np.testing.assert_allclose(theirs.covariance_, ours.covariances_ * factor, rtol=1e-9, atol=1e-9)
 
 
 def _matrices(density, d):

@@ -6,6 +6,7 @@ nothing but Python. An environment takes up to 6 GB: PyPI's torch for Linux brin
 """
 
 import argparse
+import importlib.metadata
 import os
 import re
 import shutil
@@ -54,6 +55,12 @@ print(".".join(map(str, sys.version_info[:3])))
 for name in sys.argv[1:]:
     print(importlib.metadata.version(name))
 """
+
+
+def older(library, *version):
+    """Check whether an installed library is older than a version, such as ``(1, 8)``."""
+    found = importlib.metadata.version(library).split(".")[: len(version)]
+    return tuple(map(int, found)) < version
 
 
 def floors(project):

@@ -71,8 +71,8 @@ def to_torch(
     In float32, log p(z | k) + log π_k is off by at most 3 (d + 8) u S_k / (2 T s), up to what all
     classes share, with u = 2⁻²⁴, d features, temperature T, scale s and S_k the sum of the absolute
     values of the terms of the squared distance, of centred features: for ``"diag"``
-    Σ_j x²_j (P_kj - min_k P_kj) + 2 |x_j P_kj μ_kj| + P_kj μ²_kj. The errors of log-probabilities
-    are at most twice the largest of these. On real features with temperature T = d it is about
+    ``Σ_j x²_j (P_kj - min_k P_kj) + 2 |x_j P_kj μ_kj| + P_kj μ²_kj``. The errors of
+    log-probabilities are at most twice the largest of these. On real features with temperature T = d it is about
     1e-6; a unit that is constant in one class and lively in others makes it useless, since then its
     P μ² is huge. Points farther than 1e17 / d standard deviations from the center are moved there.
 
