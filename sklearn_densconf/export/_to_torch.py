@@ -72,9 +72,10 @@ def to_torch(
     classes share, with u = 2⁻²⁴, d features, temperature T, scale s and S_k the sum of the absolute
     values of the terms of the squared distance, of centred features: for ``"diag"``
     ``Σ_j x²_j (P_kj - min_k P_kj) + 2 |x_j P_kj μ_kj| + P_kj μ²_kj``. The errors of
-    log-probabilities are at most twice the largest of these. On real features with temperature T = d it is about
-    1e-6; a unit that is constant in one class and lively in others makes it useless, since then its
-    P μ² is huge. Points farther than 1e17 / d standard deviations from the center are moved there.
+    log-probabilities are at most twice the largest of these. On real features with temperature
+    T = d it is about 1e-6; a unit that is constant in one class and lively in others makes it
+    useless, since then its P μ² is huge. Points farther than 1e17 / d standard deviations from the
+    center are moved there.
 
     Examples
     --------
