@@ -573,6 +573,9 @@ def test_of_folders_only_the_names_are_kept(tmp_path):
     assert asked["data"] == "mnist"
     assert asked["backbone"] == "own.py:network"
     assert Question().as_json()["backbone"] is None
+    assert Question().layers() == ["penultimate", "output"]
+    assert Question(layer="fc1").layers() == ["fc1", "output"]
+    assert Question("imagenet", layer="pool").layers() == ["network.pool", "output"]
 
 
 def test_softmax_is_that_of_this_package(peers, known):
