@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.pipeline import make_pipeline
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import BatchEncoding
 
 from sklearn_densconf import ConformalRejector, FeatureExtractor, GaussianDensityClassifier
@@ -104,6 +105,41 @@ def test_pictures_of_other_whole_numbers_are_refused(dtype, shape):
         _extractor().fit(X)
     table = (np.arange(12).reshape(3, 4) * 1000).astype(dtype)
     np.testing.assert_array_equal(_extractor(nn.Flatten()).fit_transform(table), table)
+
+
+class Both(nn.Module):
+    """Two inputs by name, side by side."""
+
+    def forward(self, picture, age):
+        return torch.cat([picture.flatten(1), age.reshape(len(age), -1)], 1)
+
+
+def _joined(samples):
+    return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1, 2, 2), (2, 2, 3), (3, 2, 2)])
+@pytest.mark.parametrize(
+    "container",
+    [
+        _joined,
+        list,
+        lambda samples: DataLoader(samples, batch_size=2, collate_fn=_joined),
+        lambda samples: DataLoader(samples, batch_size=2),
+        iter,
+    ],
+    ids=["mapping", "dicts", "collate", "loader", "generator"],
+)
+def test_whole_numbers_by_name_follow_the_rule_for_arrays(container, shape):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (4, *shape), np.uint8)
+    samples = [
+        {"picture": p, "age": np.uint8(age)} for p, age in zip(pixels, (3, 200, 7, 90), strict=True)
+    ]
+    given = samples if container is not iter else [_joined(samples[:2]), _joined(samples[2:])]
+    features = _extractor(Both()).fit_transform(container(given))
+    expected = _extractor(nn.Flatten()).fit_transform(pixels)
+    np.testing.assert_allclose(features, np.c_[expected, [3, 200, 7, 90]], rtol=1e-6)
 
 
 class TimeFirst(nn.Module):

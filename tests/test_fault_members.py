@@ -9,6 +9,8 @@ from scipy.stats import multivariate_normal
 from sklearn.exceptions import DataConversionWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_densconf import (
     DensityClassifier,
@@ -132,3 +134,15 @@ def test_the_class_that_is_too_small_is_named(label):
     with pytest.raises(ValueError, match="minimum of 2") as caught:
         DensityClassifier(GaussianMixture(2)).fit(Z[:6], labels)
     assert str(label) in caught.value.__notes__[0]
+
+
+# What a Pipeline hides is to be had in two lines, as the guide shows (B16).
+
+
+@pytest.mark.parametrize("method", ["confidence", "typicality", "mahalanobis", "score_samples"])
+def test_what_a_pipeline_hides_is_had_from_its_last_step(method):
+    pipe = make_pipeline(StandardScaler(), GaussianDensityClassifier()).fit(Z, Y)
+    density = GaussianDensityClassifier().fit(StandardScaler().fit_transform(Z), Y)
+    got = getattr(pipe[-1], method)(pipe[:-1].transform(Z))
+    np.testing.assert_allclose(got, getattr(density, method)(StandardScaler().fit_transform(Z)))
+    assert hasattr(pipe, method) == (method == "score_samples")

@@ -11,7 +11,7 @@ from sklearn_densconf.features.inputs._batch import LABELS, Batch, Named, by_sha
 from sklearn_densconf.features.inputs._containers import label_of
 from sklearn_densconf.features.inputs._digests import digest, start_of
 from sklearn_densconf.features.inputs._mappings import check_shapes
-from sklearn_densconf.features.inputs._rows import to_tensor
+from sklearn_densconf.features.inputs._rows import Rows, to_tensor
 
 Collate = Callable[[list[Any]], Any]
 
@@ -132,7 +132,8 @@ def as_batch(made: Any, n: int, floats: torch.dtype = torch.float32) -> Batch:
     Returns
     -------
     Tensor or Named
-        The batch: whole numbers as int64, truth values as they are, else ``floats``.
+        The batch: whole numbers as int64, but pixels of uint8 divided by 255; truth values as they
+        are; else ``floats``.
 
     Raises
     ------
@@ -160,9 +161,11 @@ def _tensor(value: Any, floats: torch.dtype) -> torch.Tensor | None:
         value = to_tensor(array) if array.dtype.kind in "biuf" else None
     if not isinstance(value, torch.Tensor) or value.is_complex():
         return None
-    if value.dtype == torch.bool:
+    if value.dtype == torch.bool or value.ndim == 0:
         return value.detach()
-    return value.detach().to(floats if value.is_floating_point() else torch.int64)
+    if value.is_floating_point():
+        return value.detach().to(floats)
+    return Rows(value, None, floats).batch(np.arange(len(value)))  # by the rule for arrays
 
 
 def collated(items: list[Any]) -> Any:

@@ -43,7 +43,7 @@ class Rows:
     ) -> None:
         self._values = values
         self._floats = floats
-        is_table = values.ndim == 2 and (wanted is None or len(wanted) == 1)
+        is_table = values.ndim <= 2 and (wanted is None or len(wanted) == 1)
         self._is_pixels = is_pixels(values) and not is_table
         self._channels_last = self._is_pixels and _has_channels_last(values.shape[1:], wanted)
         got = _channels_first(tuple(values.shape[1:]), self._is_pixels, self._channels_last)
