@@ -45,6 +45,7 @@ sphinx_gallery_conf = {
     "plot_gallery": True,
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,  # its page takes scripts from other hosts
 }
 
 add_module_names = False
