@@ -142,6 +142,7 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--page", type=Path, metavar="FILE", help="write the page in Markdown too")
     add("--beside", type=Path, nargs="+", default=(), metavar="RESULTS",
         help="results.json of earlier comparisons, to stand on that page too")  # fmt: skip
+    add("--attacked", type=_positive, metavar="N", help="number of pictures to attack")
     add("--seeds", type=_positive, default=3, metavar="N",
         help="number of trainings, or of draws for a pretrained network; default: 3")  # fmt: skip
     add("--quick", action="store_true", help="few pictures and severities: to try the command")

@@ -59,6 +59,7 @@ class Question:
     backbone: str | None = None  # None: VGG16
     layer: str | None = None  # of the features; None: the input of the last linear layer
     unknown: Sequence[Path] = ()  # folders of out-of-distribution pictures in MNIST's format
+    attacked: int | None = None  # pictures; None: all, or 100 of ImageNet where there is no GPU
     seeds: int = 3  # trainings, or draws of the halves and of the noise
     quick: bool = False
 
@@ -70,6 +71,7 @@ class Question:
             self.data,
             backbone=self.backbone or VGG16,
             quick=self.quick,
+            attacked=self.attacked,
         )
 
     def layers(self) -> list[str]:
@@ -138,7 +140,7 @@ def _run_once(
     unknown = {name: _like(measured, pictures) for name, pictures in others.items()}
     clock.lap("features")
     foreign = [part for pictures in unknown.values() for part in pictures.chunks()]
-    asked = question.quick, seed, versions("pytorch-ood")
+    asked = question.quick, question.attacked, seed, versions("pytorch-ood")
     kept = Kept(cache, *asked, *known.train, *known.held_out, *judged, foreign, list(unknown))
 
     @functools.cache
