@@ -55,6 +55,7 @@ def test_the_module_gives_what_the_extractor_gives(X, parameters):
     assert np.allclose(_features(module, X[:1]), wanted[:1], rtol=0, atol=1e-6)
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 9), reason="older torch exports by another tracer")
 @pytest.mark.parametrize("parameters", LAYERS)
 def test_it_can_be_exported_for_batches_of_any_size(X, parameters):
     extractor, module = _made(X, **parameters)

@@ -31,6 +31,9 @@ from sklearn_densconf import (
 )
 from sklearn_densconf.export import Confidence, to_onnx, to_torch
 
+pytestmark = pytest.mark.skipif(
+    torch.__version__ < (2, 9), reason="older exporters of torch fix the size of the batch"
+)
 LAYERS = ["body", "penultimate", "output"]
 NAMES = np.array(["zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf"])
 

@@ -17,6 +17,9 @@ from sklearn_densconf.datasets import load_imagenet
 from sklearn_densconf.export import to_onnx, to_torch
 from sklearn_densconf.export._logarithms import log_add_exp, log_sigmoid, log_sum_exp
 
+pytestmark = pytest.mark.skipif(
+    torch.__version__ < (2, 9), reason="older exporters of torch fix the size of the batch"
+)
 ENGINES = ["onnxruntime", "openvino"]
 TAILS = [-20.0, -100.0, -700.0]  # nats
 

@@ -23,6 +23,7 @@ from sklearn_densconf.export._to_torch import PRECISIONS, assembled
 from sklearn_densconf.features.inputs import Batch, Named
 
 OPSET = 20
+OLDEST_TORCH = (2, 9)  # from which on torch.onnx.export follows torch.export by default
 MOST_BYTES = 2**31 - 2**20  # of weights: a file of protobuf ends at 2 GiB
 
 
@@ -77,7 +78,7 @@ def to_onnx(
     FileNotFoundError
         If there is no such folder.
     ImportError
-        If onnx, onnxscript or onnxruntime is missing.
+        If onnx, onnxscript or onnxruntime is missing, or torch is older than 2.9.
 
     See Also
     --------
@@ -110,8 +111,7 @@ def to_onnx(
     path = Path(file)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name} to")
-    for library in ("onnx", "onnxscript", *(["onnxruntime"] if check else [])):
-        import_optional(library, "export.to_onnx")
+    _check_libraries(check=check)
     parts = parts_of(model, preprocessed=preprocessed)
     taken = _example(parts, example)
     module = assembled(parts, PRECISIONS[precision], taken, preprocessed=preprocessed)
@@ -121,6 +121,16 @@ def to_onnx(
         check_file(content, parts, module, taken, precision)
     with whole_file(path) as unfinished:
         unfinished.write_bytes(content)
+
+
+def _check_libraries(*, check: bool) -> None:
+    if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST_TORCH:
+        raise ImportError(
+            f"export.to_onnx needs torch {'.'.join(map(str, OLDEST_TORCH))} or newer, got "
+            f"{torch.__version__}: older exporters fix the size of the batch"
+        )
+    for library in ("onnx", "onnxscript", *(["onnxruntime"] if check else [])):
+        import_optional(library, "export.to_onnx")
 
 
 def _example(parts: Parts, example: Any) -> Batch:
@@ -165,6 +175,9 @@ def _content(
             output_names=outputs.names_for(inputs),
             dynamic_shapes=(tuple({0: n} for _ in inputs),),
         )
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        part.ClearField("metadata_props")  # where in the code they are from, with the paths here
+    model.graph.ClearField("metadata_props")
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()

@@ -1,7 +1,7 @@
 """What only a GPU can show: ``python -m tests.benchmarks.gpu``, one call of under ten minutes.
 
 VGG-16 and ResNet-50 with random weights against bare loops; the density stage on tensors that stay
-on the device; batches halved where memory really runs out; a pipeline that is dumped here and
+on the device; an exported module; batches halved where memory really runs out; a pipeline that is dumped here and
 loaded where there is no GPU. The table comes last. Without a GPU everything runs at a small size,
 to show that it runs: its numbers say nothing then, and have no goals; two rows are left out.
 """
@@ -28,6 +28,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier
+from sklearn_densconf.export import to_torch
 from tests.benchmarks import __main__ as table
 from tests.benchmarks._harness import Case, Pair, Row, measure
 from tests.benchmarks._inputs import torchvision
@@ -46,7 +47,7 @@ TOO_MANY = 512
 def main() -> None:
     """Measure everything; print the rows as they come, and the table last."""
     rows: list[Row] = []
-    for figure in (throughput, density_stage, halving, loading_elsewhere):
+    for figure in (throughput, density_stage, exported, halving, loading_elsewhere):
         for measured in figure():
             row = measured if HAS_GPU else replace(measured, goal="", note=WHERE)
             print(table._line(row), flush=True)
@@ -158,6 +159,43 @@ def _copies_to_host(predict: Callable[[], torch.Tensor], size: str) -> list[Row]
     return [
         Row("copied to the host", "bytes of the result", size, goal, share, share, share, note=note)
     ]
+
+
+def exported() -> list[Row]:
+    """The exported module on the device against its network alone, and against the pipeline."""
+    X = _pictures(BATCH)
+    y = np.arange(BATCH) % 2
+    pipe = make_pipeline(
+        FeatureExtractor(_network("resnet50"), batch_size=BATCH), GaussianDensityClassifier()
+    ).fit(X.numpy(), y)
+    rows = []
+    for name, dtype in {"float32": torch.float32, "float16": torch.float16}.items():
+        module, network = (
+            each.to(DEVICE, dtype) for each in (to_torch(pipe), _network("resnet50").eval())
+        )
+        batch = X.to(DEVICE)
+        found, wanted = module(batch).probabilities.cpu().numpy(), pipe.predict_proba(X.numpy())
+        error = float(np.abs(found - wanted).max())
+        case = Case(
+            f"export.to_torch, network in {name}, head in float64",
+            "the network alone, inference mode",
+            f"ResNet-50, {SIZE} px, one batch of {BATCH} on the device",
+            "<= 1.03",
+            partial(_module_and_network, module, network, batch, dtype),
+            PAIRS,
+        )
+        note = f"probabilities differ from the pipeline's by up to {error:.2g}"
+        rows.append(replace(measure(case), note=note))
+    return rows
+
+
+def _module_and_network(
+    module: nn.Module, network: nn.Module, batch: torch.Tensor, dtype: torch.dtype
+) -> Pair:
+    def passed(each: nn.Module, X: torch.Tensor) -> Callable[[], object]:
+        return _synchronised(torch.inference_mode()(partial(each, X)))
+
+    return passed(module, batch), passed(network, batch.to(dtype))
 
 
 def halving() -> list[Row]:
