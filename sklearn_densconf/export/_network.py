@@ -1,5 +1,6 @@
 """A pipeline as a torch module: samples, the network's layers, and the classifier's head."""
 
+from functools import reduce
 from typing import Any
 
 import torch
@@ -38,11 +39,12 @@ class ConfidenceNetwork(nn.Module):
         """Compute the confidence of a batch."""
         # Layers inside of a network that reduce may drop a NaN, or carry it to other rows.
         usable = [_usable(X) for X in (*inputs, *named.values()) if X.is_floating_point()]
-        inputs = tuple(self.samples(_cleared(X)) for X in inputs)
-        named = {name: _cleared(X) for name, X in named.items()}
+        is_usable = reduce(torch.logical_and, usable) if usable else None
+        inputs = tuple(self.samples(_cleared(X, is_usable)) for X in inputs)
+        named = {name: _cleared(X, is_usable) for name, X in named.items()}
         features = torch.cat(self.layers(*inputs, **named), 1)
-        for each in usable:
-            features = torch.where(each[:, None], features, torch.nan)
+        if is_usable is not None:
+            features = torch.where(is_usable[:, None], features, torch.nan)
         return self.confidence(features)
 
     def train(self, mode: bool = True) -> "ConfidenceNetwork":  # noqa: ARG002 - as of all modules
@@ -91,8 +93,14 @@ class Pixels(nn.Module):
 
 
 def _usable(X: torch.Tensor) -> torch.Tensor:
-    return finite(X).reshape(X.shape[0], -1).all(1)
+    """Mark samples without NaN and infinity, (n,), by their sums: one pass, which keeps both."""
+    wide = X.dtype if X.dtype.itemsize >= 4 else torch.float32
+    return finite(X.reshape(X.shape[0], -1).sum(1, dtype=wide))
 
 
-def _cleared(X: torch.Tensor) -> torch.Tensor:
-    return torch.where(finite(X), X, torch.zeros_like(X)) if X.is_floating_point() else X
+def _cleared(X: torch.Tensor, is_usable: torch.Tensor | None) -> torch.Tensor:
+    """Return samples of which those that are not usable are 0."""
+    if is_usable is None or not X.is_floating_point():
+        return X
+    each = is_usable.reshape(-1, *[1] * (X.ndim - 1))
+    return torch.where(each, X, torch.zeros((), dtype=X.dtype, device=X.device))

@@ -20,6 +20,8 @@ from sklearn_densconf.features._pooling import POOLINGS, Pooler, Pooling, fittin
 from sklearn_densconf.features._tap import Finished, Tap
 from sklearn_densconf.features.inputs import Batch
 
+SUMS = ("avg", "cls")  # poolings that keep a NaN, or look at no more than they give
+
 
 def as_module(
     backbone: FrozenBackbone | BuiltBackbone,
@@ -78,7 +80,7 @@ def _with_weights_of_its_own(network: nn.Module) -> nn.Module:
 
 
 class Layers(nn.Module):
-    """Rows of some layers of a network, float32, NaN where an activation is not finite.
+    """Rows of some layers of a network, float32; none is finite where what it is made of is not.
 
     Several threads may run it. It stays in evaluation mode, whatever ``train`` is told.
 
@@ -171,6 +173,8 @@ class _Rows:
         if maps.ndim <= 2 or self.poolings[layer] == "flatten":
             return maps.reshape(n, -1).to(torch.float32, copy=True)
         rows = self._pooled(layer, maps, module, mask).reshape(n, -1).to(torch.float32)
+        if self.poolings[layer] in SUMS:
+            return rows
         # Engines drop a NaN in the maximum of a map, or spread it: it is looked for before.
         is_finite = (maps.abs() < torch.inf).reshape(n, -1).all(1)
         return torch.where(is_finite[:, None], rows, torch.nan)

@@ -17,7 +17,7 @@ from sklearn_densconf.export import to_onnx, to_torch
 from tests.benchmarks._harness import Case, Pair
 from tests.benchmarks._inputs import DATA, imagenet_net
 
-N_PICTURES, BATCH, N_THREADS = 160, 16, 2
+N_PICTURES, BATCH, N_THREADS = 96, 16, 2
 CLASSIFIERS = {
     "diag, 1,000 logits, 20 classes": (GaussianDensityClassifier(background=0.01), None),
     "open-set, 1,280 features and 20 logits": (OpenSetClassifier(), ["features", "output"]),
@@ -28,7 +28,7 @@ CLASSIFIERS = {
 def _pictures() -> tuple[np.ndarray, np.ndarray]:
     pictures, net = load_imagenet(DATA / "imagenet20", split="train"), imagenet_net()
     labels = np.unique(pictures.y)
-    chosen = np.concatenate([np.flatnonzero(pictures.y == k)[:8] for k in labels])
+    chosen = np.concatenate([np.flatnonzero(pictures.y == k)[:5] for k in labels])
     X = np.stack([net.preprocess(pictures.paths[index]).numpy() for index in chosen])
     return X[:N_PICTURES], pictures.y[chosen][:N_PICTURES]
 

@@ -1,9 +1,10 @@
 """What only a GPU can show: ``python -m tests.benchmarks.gpu``, one call of under ten minutes.
 
 VGG-16 and ResNet-50 with random weights against bare loops; the density stage on tensors that stay
-on the device; an exported module; batches halved where memory really runs out; a pipeline that is dumped here and
-loaded where there is no GPU. The table comes last. Without a GPU everything runs at a small size,
-to show that it runs: its numbers say nothing then, and have no goals; two rows are left out.
+on the device; an exported module; batches halved where memory really runs out; a pipeline that is
+dumped here and loaded where there is no GPU. The table comes last. Without a GPU everything runs at
+a small size, to show that it runs: its numbers say nothing then, and have no goals; two rows are
+left out.
 """
 
 import json
