@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("PIL")
 
-from tests.trust import cycles, faults, files
+from tests.trust import __main__ as trust
+from tests.trust import faults, files
 
 
 @pytest.mark.parametrize("kind", files.TRIALS)
@@ -35,6 +36,20 @@ def test_the_trial_of_faults_finds_what_is_wrong(monkeypatch):
     assert row["failed"] == 1
 
 
-def test_nothing_grows_from_cycle_to_cycle():
-    (row,) = cycles.run(20)
-    assert row["failed"] == 0, row
+def test_the_page_is_what_the_rows_make():
+    assert (trust.DOCS / "reliability.md").read_text(encoding="utf-8") == trust.page()
+
+
+def test_nothing_grows_from_cycle_to_cycle(capsys):
+    assert trust.main(["--short", "cycles"]) == 0
+    assert "cycles: 20 tried, 0 failed; resident memory" in capsys.readouterr().out
+
+
+def test_every_trial_gives_rows_of_one_form():
+    found = {"tried": 5, "wrong": 1, "worst": 0.25, "examples": [3]}
+    assert trust.as_row("threads", found) == {
+        "what": trust.WORDS["threads"],
+        "tried": 5,
+        "failed": 1,
+        "note": "wrong 1, worst 0.25",
+    }
