@@ -533,7 +533,9 @@ def test_the_help_lists_what_there_is():
     assert "compare" in done.stdout
     of_compare = [*command[:-1], "compare", "--help"]
     shown = subprocess.run(of_compare, capture_output=True, text=True, check=True).stdout
-    assert all(f"--{name}" in shown for name in ("dataset", "data", "out", "attacked", "seeds", "quick"))
+    assert all(
+        f"--{name}" in shown for name in ("dataset", "data", "out", "attacked", "seeds", "quick")
+    )
     assert "exit codes: 0; 2 where the input is wrong" in shown
 
 
