@@ -68,6 +68,7 @@ html_sidebars = {
         "benchmarks",
         "scaling",
         "traps",
+        "registries",
         "versions",
         "architecture",
         "design_notes",

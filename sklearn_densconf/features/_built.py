@@ -103,6 +103,13 @@ class BuiltBackbone:
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.build, self.fingerprint)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for skops, which takes no notice of ``__reduce__``."""
+        return {"build": self.build, "fingerprint": self.fingerprint}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(vars(_known(**state)))
+
     def __repr__(self) -> str:
         return f"BuiltBackbone({self.build!r})"
 
