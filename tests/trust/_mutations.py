@@ -1,104 +1,114 @@
-"""Damage: what disks, networks and tools do to files, at random."""
+"""Small changes of a module that ought to be noticed: one operator, number, condition or line."""
 
-import gzip
-import struct
-import zlib
+import ast
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import numpy as np
-
-EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-
-
-def mutated(content, rng):
-    """Return content with one to four damages."""
-    for _ in range(rng.choice([1, 1, 1, 2, 4])):
-        content = rng.choice(DAMAGES)(content, rng) if content else content
-    return content
-
-
-def _place(content, rng):
-    """Return a place, every second time among the first 64 bytes, where headers are."""
-    most = len(content) if rng.random() < 0.5 else min(64, len(content))
-    return int(rng.integers(0, max(most, 1)))
-
-
-def _flip(content, rng):
-    place = _place(content, rng)
-    return content[:place] + bytes([content[place] ^ 1 << rng.integers(8)]) + content[place + 1 :]
-
-
-def _set(content, rng):
-    place = _place(content, rng)
-    return content[:place] + rng.bytes(1) + content[place + 1 :]
-
-
-def _set_number(content, rng):
-    place, form = _place(content, rng), rng.choice(["<H", ">H", "<I", ">I"])
-    size = struct.calcsize(form)
-    value = int(rng.choice(EDGES)) % 256**size
-    return content[:place] + struct.pack(form, value) + content[place + size :]
+COMPARISONS = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+OPERATORS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.MatMult: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+# What shows in no result: names, messages, annotations, and functions of typing alone.
+UNSEEN = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr)
 
 
-def _cut(content, rng):
-    return content[: _place(content, rng)]
+@dataclass(frozen=True)
+class Mutant:
+    """A changed module: what was changed in which line, and the text that results."""
+
+    file: str
+    line: int
+    change: str
+    text: str
 
 
-def _remove(content, rng):
-    place = _place(content, rng)
-    return content[:place] + content[place + int(rng.integers(1, 33)) :]
+def mutants(file: str, text: str) -> Iterator[Mutant]:
+    """Yield every mutant of a module's text, in the order of its nodes."""
+    tree = ast.parse(text)
+    for number, node in enumerate(_seen(tree)):
+        for index in range(len(list(_changes(node)))):
+            changed = copy.deepcopy(tree)
+            target = list(_seen(changed))[number]
+            before = ast.unparse(target)
+            change, apply = list(_changes(target))[index]
+            apply()
+            after = ast.unparse(ast.fix_missing_locations(target))
+            told = f"{change}: {_short(before)} -> {_short(after)}"
+            yield Mutant(file, node.lineno, told, ast.unparse(changed))
 
 
-def _insert(content, rng):
-    place = _place(content, rng)
-    return content[:place] + rng.bytes(int(rng.integers(1, 33))) + content[place:]
+def _short(text: str) -> str:
+    return " ".join(text.split())[:70]
 
 
-def _repeat(content, rng):
-    place, size = _place(content, rng), int(rng.integers(1, 65))
-    return content[: place + size] + content[place:]
+def _seen(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes that do something, each before its children."""
+    if isinstance(node, UNSEEN):
+        return
+    if hasattr(node, "lineno"):
+        yield node
+    for name, value in ast.iter_fields(node):
+        if name in {"annotation", "returns", "decorator_list", "type_params"}:
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not _is_text(child):
+                yield from _seen(child)
 
 
-def _zero(content, rng):
-    place, size = _place(content, rng), int(rng.integers(1, 513))
-    part = content[place : place + size]
-    return content[:place] + bytes(len(part)) + content[place + size :]
+def _is_text(node: ast.AST) -> bool:
+    """Return whether a node is a docstring, or the list of public names."""
+    if isinstance(node, ast.Assign):
+        return ast.unparse(node.targets[0]) == "__all__"
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def _append(content, rng):
-    return content + rng.bytes(int(rng.integers(1, 65)))
+def _changes(node: ast.AST) -> Iterator[tuple]:
+    """Yield (name, function that changes the node in place)."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
+        yield "comparison", lambda: node.ops.__setitem__(0, COMPARISONS[type(node.ops[0])]())
+    if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in OPERATORS:
+        yield "operator", lambda: setattr(node, "op", OPERATORS[type(node.op)]())
+    if isinstance(node, ast.BoolOp):
+        other = ast.Or if isinstance(node.op, ast.And) else ast.And
+        yield "operator", lambda: setattr(node, "op", other())
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield "sign", lambda: setattr(node, "op", ast.UAdd())
+    if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
+        yield "constant", lambda: setattr(node, "value", _other(node.value))
+    if isinstance(node, (ast.If, ast.IfExp, ast.While)):
+        yield "condition", lambda: setattr(node, "test", ast.UnaryOp(ast.Not(), node.test))
+    if isinstance(node, ast.Call) and len(node.args) > 1:
+        yield "arguments", node.args.reverse
+    yield from _drops(node)
 
 
-def _scatter(content, rng):
-    """Change one byte in a hundred, as a bad copy does."""
-    values = np.frombuffer(content, np.uint8).copy()
-    chosen = rng.random(len(values)) < 0.01
-    values[chosen] = rng.integers(0, 256, chosen.sum())
-    return values.tobytes()
+def _drops(node: ast.AST) -> Iterator[tuple]:
+    """Yield the removal of each statement of a body that only acts: a call, or a change."""
+    for index, child in enumerate(getattr(node, "body", []) if isinstance(node, ast.stmt) else []):
+        if isinstance(child, (ast.Expr, ast.AugAssign)) and not _is_text(child):
+            yield "dropped", lambda i=index: node.body.__setitem__(i, ast.Pass())
 
 
-DAMAGES = (_flip, _set, _set_number, _cut, _remove, _insert, _repeat, _zero, _append, _scatter)
-
-
-def mutated_png(content, rng):
-    """Damage a PNG, and every second time make the sums of its chunks right again."""
-    content = mutated(content, rng)
-    return _with_right_sums(content) if rng.random() < 0.5 else content
-
-
-def _with_right_sums(content):
-    place, parts = 8, [content[:8]]
-    while place + 12 <= len(content):
-        (size,) = struct.unpack_from(">I", content, place)
-        chunk = content[place + 4 : place + 8 + size]
-        if len(chunk) < size + 4:
-            break
-        parts.append(content[place : place + 4] + chunk + struct.pack(">I", zlib.crc32(chunk)))
-        place += size + 12
-    return b"".join(parts) + content[place:]
-
-
-def mutated_gzip(content, rng):
-    """Damage a gzipped file, or what is in it."""
-    if rng.random() < 0.5:
-        return mutated(content, rng)
-    return gzip.compress(mutated(gzip.decompress(content), rng), mtime=0)
+def _other(value: float) -> float:
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int) else 2 * value + 1

@@ -1,0 +1,50 @@
+"""The runner of mutants: what it changes, and that it tells a noticed change from another."""
+
+import ast
+from collections import Counter
+
+import pytest
+
+from tests.trust._mutations import mutants
+
+TEXT = '''"""What it is."""
+__all__ = ["f"]
+
+def f(a: int, b=1.5):
+    """Say what it does."""
+    total = []
+    total.append(a)
+    if a < b and b is not None:
+        raise ValueError(f"{a} < {b + 1}")
+    return g(a, -b) @ total
+'''
+
+
+def test_operators_numbers_conditions_lines_and_arguments_are_changed():
+    found = list(mutants("f.py", TEXT))
+    kinds = Counter(mutant.change.split(":")[0] for mutant in found)
+    assert kinds == {
+        "constant": 1,
+        "dropped": 1,
+        "condition": 1,
+        "operator": 2,
+        "comparison": 2,
+        "arguments": 1,
+        "sign": 1,
+    }
+
+
+def test_every_mutant_is_another_program_but_for_texts():
+    found = list(mutants("f.py", TEXT))
+    assert len({mutant.text for mutant in found}) == len(found)
+    for mutant in found:
+        assert ast.unparse(ast.parse(TEXT)) != mutant.text
+        assert '"""What it is."""' in mutant.text
+        assert "f'{a} < {b + 1}'" in mutant.text
+
+
+@pytest.mark.parametrize(
+    ("line", "change"), [(8, "comparison: a < b -> a <= b"), (10, "sign: -b -> +b")]
+)
+def test_a_mutant_says_where_it_is(line, change):
+    assert (line, change) in {(mutant.line, mutant.change) for mutant in mutants("f.py", TEXT)}
