@@ -52,7 +52,7 @@ def run(n=300, seed=0, log=None):
     Returns
     -------
     dict
-        ``tried``, ``killed``, and ``examples``: file, line and change of those that survive.
+        ``tried``, ``failed`` (that survive), and ``examples``: file, line and change of these.
     """
     drawn = random.Random(seed).sample(list(all_mutants()), n)
     _preload()
@@ -68,7 +68,14 @@ def run(n=300, seed=0, log=None):
                 with Path(log).open("a", encoding="utf-8") as file:
                     seconds = time.monotonic() - start
                     file.write(f"{'killed' if killed else 'ALIVE'} {seconds:.0f} s {where}\n")
-    return {"tried": n, "killed": n - len(survivors), "examples": survivors}
+    what, note = "mutants of what computes", "; ".join(survivors)
+    return {
+        "what": what,
+        "tried": n,
+        "failed": len(survivors),
+        "note": note,
+        "examples": survivors,
+    }
 
 
 def all_mutants():
@@ -143,7 +150,7 @@ def _test(folder, names):
         import pytest
 
         files = [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-m"] + ["not slow", "--assert=plain"]
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--assert=plain"]
         code = int(pytest.main([*options, *files]))
     os._exit(code)
 
