@@ -18,7 +18,7 @@ import oracle
 from mpmath import mp, mpf
 
 ROUNDED, NEAR = 2**17, mpf(1) / 16  # as in density/_distances.py
-CONSTANT = 2
+CONSTANT = 4
 SATURATED = mpf("1e265")  # beyond, distances are those of nearer points,
 FAR = 1e149  # and beyond this distance from the mean of all
 

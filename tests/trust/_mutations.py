@@ -1,7 +1,6 @@
 """Small changes of a module that ought to be noticed: one operator, number, condition or line."""
 
 import ast
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,17 +42,26 @@ class Mutant:
 
 def mutants(file: str, text: str) -> Iterator[Mutant]:
     """Yield every mutant of a module's text, in the order of its nodes."""
-    tree = ast.parse(text)
-    for number, node in enumerate(_seen(tree)):
-        for index in range(len(list(_changes(node)))):
-            changed = copy.deepcopy(tree)
-            target = list(_seen(changed))[number]
-            before = ast.unparse(target)
-            change, apply = list(_changes(target))[index]
-            apply()
-            after = ast.unparse(ast.fix_missing_locations(target))
-            told = f"{change}: {_short(before)} -> {_short(after)}"
-            yield Mutant(file, node.lineno, told, ast.unparse(changed))
+    for place in places(text):
+        yield mutant(file, text, *place)
+
+
+def places(text: str) -> list[tuple[int, int]]:
+    """Return what names each mutant of a text: the number of a node, and which of its changes."""
+    nodes = enumerate(_seen(ast.parse(text)))
+    return [(number, i) for number, node in nodes for i in range(len(list(_changes(node))))]
+
+
+def mutant(file: str, text: str, number: int, index: int) -> Mutant:
+    """Make one mutant."""
+    changed = ast.parse(text)
+    target = list(_seen(changed))[number]
+    before = ast.unparse(target)
+    change, apply = list(_changes(target))[index]
+    apply()
+    after = ast.unparse(ast.fix_missing_locations(target))
+    told = f"{change}: {_short(before)} -> {_short(after)}"
+    return Mutant(file, target.lineno, told, ast.unparse(changed))
 
 
 def _short(text: str) -> str:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.trust._mutations import Mutant, mutants
+from tests.trust._mutations import Mutant, mutant, places
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "sklearn_densconf"
@@ -54,15 +54,17 @@ def run(n=300, seed=0, log=None):
     dict
         ``tried``, ``failed`` (that survive), and ``examples``: file, line and change of these.
     """
-    drawn = random.Random(seed).sample(list(all_mutants()), n)
+    drawn = random.Random(seed).sample(list(_places()), n)
     _preload()
     survivors = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         copy = _copy(Path(scratch))
-        for mutant in drawn:
+        for name, place in drawn:
+            text = (ROOT / PACKAGE / name).read_text(encoding="utf-8")
+            changed = mutant(name, text, *place)
             start = time.monotonic()
-            killed = _is_killed(copy, mutant)
-            where = f"{mutant.file}:{mutant.line} {mutant.change}"
+            killed = _is_killed(copy, changed)
+            where = f"{name}:{changed.line} {changed.change}"
             survivors += [] if killed else [where]
             if log is not None:
                 with Path(log).open("a", encoding="utf-8") as file:
@@ -78,12 +80,12 @@ def run(n=300, seed=0, log=None):
     }
 
 
-def all_mutants():
-    """Yield every mutant of the modules that compute."""
+def _places():
+    """Yield every module that computes, with each place where it can be changed."""
     for file in sorted((ROOT / PACKAGE).rglob("*.py")):
         name = file.relative_to(ROOT / PACKAGE).as_posix()
         if _tests(name):
-            yield from mutants(name, file.read_text(encoding="utf-8"))
+            yield from ((name, place) for place in places(file.read_text(encoding="utf-8")))
 
 
 def _tests(name):
@@ -118,15 +120,15 @@ def _preload():
     assert PACKAGE not in sys.modules
 
 
-def _is_killed(folder, mutant: Mutant):
+def _is_killed(folder, changed: Mutant):
     """Return whether a test fails, or hangs, with the mutant in the copy of the tree."""
-    target = folder / PACKAGE / mutant.file
+    target = folder / PACKAGE / changed.file
     original = target.read_text(encoding="utf-8")
-    target.write_text(mutant.text, encoding="utf-8")
+    target.write_text(changed.text, encoding="utf-8")
     try:
         child = os.fork()
         if child == 0:
-            _test(folder, _tests(mutant.file))
+            _test(folder, _tests(changed.file))
         _, status = os.waitpid(child, 0)
         return status != 0
     finally:
