@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_densconf._files import sweep, write_content
+from sklearn_densconf._files import UNFINISHED, sweep, write_content
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.features.inputs._digests import DIGEST_BYTES
 
@@ -155,7 +155,8 @@ class FeatureStore:
             names = os.listdir(self._folder)
         except OSError:  # deleted since, or without rights
             names = []
-        sweep(self._folder)
+        if any(name.startswith(UNFINISHED) for name in names):
+            sweep(self._folder)
         there = {name for name in names if name.endswith(".npy")}
         if self._seen - there:  # numbers are never given again: other threads may hold them
             self._seen, self._number = set(), {}
