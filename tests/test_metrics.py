@@ -333,3 +333,9 @@ def test_calibration_refuses_zero_bins():
 def test_outcomes_are_checked(correct, confidence, message):
     with pytest.raises(ValueError, match=message):
         area_under_risk_coverage(correct, confidence)
+
+
+def test_fpr_at_tpr_takes_the_first_threshold_that_suffices_on_a_straight_piece():
+    """scikit-learn's curve leaves out the points within: the next corner is (1, 1)."""
+    assert fpr_at_tpr([1, 0] * 4, [4, 4, 3, 3, 2, 2, 1, 1], tpr=0.5) == 0.5
+    assert fpr_at_tpr([1, 0] * 4, [4, 4, 3, 3, 2, 2, 1, 1], tpr=0.51) == 0.75

@@ -64,7 +64,12 @@ def test_a_constant_curve_has_no_rise_and_no_tau():
     assert n_rises == 0
 
 
-@pytest.mark.parametrize("severities", [[0], [1, 1]])
+def test_two_severities_are_enough():
+    tau, n_rises = confidence_monotonicity([0, 1], [0.9, 0.5])
+    assert (tau, n_rises) == (pytest.approx(-1), 0)
+
+
+@pytest.mark.parametrize("severities", [[0], [1, 1], [2, 0, 2]])
 def test_monotonicity_needs_distinct_severities(severities):
     with pytest.raises(ValueError, match="at least two, all distinct, got"):
         confidence_monotonicity(severities, [0.5] * len(severities))

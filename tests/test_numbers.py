@@ -348,3 +348,23 @@ def test_no_rounding_of_a_singular_covariance_passes_for_one(covariance_type, se
     density = GaussianDensityClassifier(covariance_type, var_smoothing=0.0)
     with pytest.raises(ValueError, match="is not positive definite"):
         density.fit(X, np.arange(12) % 2)
+
+
+@pytest.mark.parametrize("name", ["temperature", "covariance_scale", "var_smoothing"])
+def test_the_ends_of_a_parameters_range_are_where_it_says(name):
+    X, y = _unlike_variances()
+    GaussianDensityClassifier(**{name: 1e9}).fit(X, y)
+    with pytest.raises(ValueError, match=rf"{name} must be .* to 1e9, got 1000000001"):
+        GaussianDensityClassifier(**{name: 1000000001}).fit(X, y)
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_only_a_point_beyond_the_limit_is_moved(covariance_type):
+    """Of two features, only one in units so small that it is far away."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 2)), np.arange(40) % 2
+    density = _plain(covariance_type).fit(X, y)
+    near, far = np.array([[1e3, -1e3]]), np.array([[1e200, 1.0]])
+    together = density.mahalanobis(np.vstack([near, far, near]))
+    np.testing.assert_allclose(together[[0, 2]], np.repeat(density.mahalanobis(near), 2, axis=0))
+    np.testing.assert_allclose(together[0], _distances_from_means(density, near)[0], rtol=1e-9)
