@@ -262,6 +262,18 @@ def test_activations_that_are_not_finite_are_refused_by_name(pooled, value, row)
         extractor.transform(X)
 
 
+class Losing(nn.Module):
+    """Makes NaN of negative numbers, which onnxruntime's maximum of a map drops."""
+
+    def forward(self, X):
+        return functional.max_pool2d(torch.log(X + 5), 4).mean((2, 3))
+
+
+def test_a_nan_that_the_engine_loses_is_warned_of():
+    with pytest.warns(UserWarning, match="onnxruntime gives numbers in layer 'output' for an out"):
+        FeatureExtractor(Losing(), engine="onnxruntime", device="cpu").fit(GREY + 1)
+
+
 class Depends(nn.Module):
     def __init__(self):
         super().__init__()

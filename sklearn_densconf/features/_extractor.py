@@ -49,11 +49,11 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         build the module: in ``fit``, once in a process. That is the way for TorchScript and for
         modules that hold locks or sessions, of which only the output can be taken.
     layer : str, None or list of them, default=None
-        Dotted name of the layer, as in ``network.named_modules()``. None and "output" are the
-        network's output, "penultimate" is the input of the last linear layer that runs. A list
-        takes several layers in one forward pass. The pass stops after the last one. Of a layer
-        that is called several times in one pass the first call counts; of one that gives several
-        tensors those called "logits", else the first.
+        Dotted name of the layer, as in ``network.named_modules()``; in an ONNX file name of a node
+        or tensor. None and "output" are the network's output, "penultimate" is the input of the
+        last linear layer that runs. A list takes several layers in one pass, which stops after the
+        last one. Of a layer that is called several times in one pass the first call counts; of one
+        that gives several tensors those called "logits", else the first.
     pooling : {"avg", "max", "cls", "flatten"}, callable or mapping, default="avg"
         What makes rows of maps and tokens: their mean or maximum over all axes but that of the
         channels (tokens that an ``attention_mask`` of the same length leaves out do not count), the

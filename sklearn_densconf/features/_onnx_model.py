@@ -26,7 +26,7 @@ class OnnxModel:
         self.content = content
         self._purpose = purpose
         self._folder = folder
-        self._opened: tuple[tuple[int, int], Any] | None = None
+        self._sessions: dict[tuple[int, int], Any] = {}
 
     def run(
         self, arrays: dict[str, np.ndarray], outputs: list[str] | None = None
@@ -49,13 +49,13 @@ class OnnxModel:
     def session(self) -> Any:
         """The session, with as many threads as torch has now, opened once a process.
 
-        A process that was forked has none of the threads that its parent's session waits for.
+        A process that was forked has none of the threads that its parent's session waits for; and
+        each thread of Python may have another number of torch's.
         """
         wanted = os.getpid(), torch.get_num_threads()
-        opened = self._opened
-        if opened is None or opened[0] != wanted:
-            opened = self._opened = wanted, self._open(wanted[1])
-        return opened[1]
+        if wanted not in self._sessions:
+            self._sessions[wanted] = self._open(wanted[1])
+        return self._sessions[wanted]
 
     def _open(self, n_threads: int) -> Any:
         runtime = import_optional("onnxruntime", self._purpose)
