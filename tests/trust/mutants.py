@@ -26,12 +26,13 @@ LOGITS = ("logits", "baselines", "numbers", "posterior")
 RANKS = ("metrics", "metrics_of_risk", "metrics_of_estimators")
 MODULES = {  # and the tests, those first that notice most in least time
     "density/_moments.py": ("moments", *GAUSSIANS, "gaussian_incremental"),
-    "density/_logits.py": ("logits", "baselines", "numbers", "openset"),
+    "density/_logits.py": ("logits", "baselines", "numbers", "openset", "single_logit"),
     "density/_softmax.py": LOGITS,
     "density/_density_classifier.py": ("density_classifier", "numbers", "laws"),
     "density/_posterior.py": ("posterior", "baselines", "logits", "numbers", "gaussian_classifier"),
+    "density/_gaussian_classifier.py": (*GAUSSIANS, *MORE, "laws", "logits"),
     "density/": (*GAUSSIANS, *MORE, "laws"),
-    "openset/": ("openset", "laws"),
+    "openset/": ("openset", "laws", "logits", "single_logit"),
     "rejection.py": ("rejection",),
     "metrics/": RANKS,
 }
