@@ -18,7 +18,7 @@ from tests.benchmarks._harness import Case, Pair
 from tests.benchmarks._inputs import imagenet_net, torchvision
 from tests.benchmarks.bench_features import _tensors
 
-N, BATCH, N_CALLS = 16, 16, 3
+N, BATCH, N_CALLS = 96, 32, 10
 PICTURES = f"{N} pictures as an array, batch {BATCH}"
 ONE = f"one picture, {N_CALLS} calls"
 BARE = "bare onnxruntime, the network's own ONNX file"
@@ -129,7 +129,7 @@ def _cases(name: str, build: Callable[[], nn.Module], goals: dict[str, str]) -> 
         ('Pipeline.predict_proba, engine="onnxruntime"', BARE, ONE, _one_by_onnx),
     ]
     return [
-        Case(what, peer, f"{name}, {size}", goals[pair.__name__], partial(pair, build), pairs=5)
+        Case(what, peer, f"{name}, {size}", goals[pair.__name__], partial(pair, build), pairs=9)
         for what, peer, size, pair in rows
         if pair.__name__ in goals
     ]
