@@ -24,7 +24,7 @@ from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, distri
 from sklearn_densconf.datasets import read_idx
 from sklearn_densconf.features._memory import FeatureStore
 from sklearn_densconf.io import _container
-from tests.trust._mutations import mutated, mutated_gzip, mutated_png
+from tests.trust._damage import mutated, mutated_gzip, mutated_png
 from tests.trust._supervised import supervise
 
 ROOM = 3 * 2**30  # bytes of address space: a picture of the most pixels needs half of it
