@@ -273,12 +273,12 @@ def test_a_run_that_is_killed_again_and_again_gives_the_table_of_one_run(onnx, f
     """DENSCONF_KILLS sets how often; a table that is done before a kill is compared, and left."""
     pictures = [folder / "000.png", folder / "003.png"]
     listed, whole = tmp_path / "list.txt", tmp_path / "whole.parquet"
-    listed.write_text("\n".join(str(pictures[n % 2]) for n in range(20_000)))
+    listed.write_text("\n".join(str(pictures[n % 2]) for n in range(6_000)))
     start = time.monotonic()
     subprocess.run(_command(onnx, listed, "--out", whole, "--jobs", 2), check=True)
     seconds, chance = time.monotonic() - start, random.Random(0)
     table = tmp_path / "0.parquet"
-    n_kills, n_left = 0, int(os.environ.get("DENSCONF_KILLS", "4"))
+    n_kills, n_left = 0, int(os.environ.get("DENSCONF_KILLS", "3"))
     while True:
         command = _command(onnx, listed, "--out", table, "--jobs", 2)
         process = subprocess.Popen(command, start_new_session=True)
@@ -288,7 +288,7 @@ def test_a_run_that_is_killed_again_and_again_gives_the_table_of_one_run(onnx, f
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             n_kills, n_left = n_kills + 1, n_left - 1
-            assert not table.exists() or pq.read_table(table).num_rows == 20_000
+            assert not table.exists() or pq.read_table(table).num_rows == 6_000
             continue
         assert code == 0 or table.exists()  # killed after its last word: it was done
         assert table.read_bytes() == whole.read_bytes()
