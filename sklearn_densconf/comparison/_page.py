@@ -62,7 +62,7 @@ def _section(case: Case, shown: Shown, name: str, drawings: Path) -> Iterator[st
     if case.draw:
         # Letters as text: a grid of numbers drawn as paths takes ten times the bytes.
         svg = as_svg(case.draw(shown), name, letters_as_text=True)
-        (drawings / f"{name}.svg").write_text(svg, encoding="utf-8")
+        write_content(drawings / f"{name}.svg", svg.encode())
         yield f"![{case.title}]({(_DRAWINGS / name).as_posix()}.svg)\n"
     for title, table in case.tables(shown):
         if title:

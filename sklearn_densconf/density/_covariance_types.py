@@ -146,8 +146,10 @@ def prepare(mean: Array, covariance: Array, covariance_type: str, center: Array)
     """
     terms = COVARIANCE_TYPES[covariance_type].prepare(mean - center, covariance)
     limit = ROOT_LARGEST / (mean.shape[1] * terms[-1])  # (d,): each feature in its own scale
-    limit = namespace(mean).clip(limit, None, FAR)
-    return Gaussians(covariance_type, center, mean, *terms[:-1], limit)
+    xp, from_center = namespace(mean), terms[3]
+    limit = xp.clip(limit, None, FAR)
+    furthest, nearest = float(xp.max(from_center)), float(xp.min(limit))
+    return Gaussians(covariance_type, center, mean, *terms[:-1], limit, furthest, nearest)
 
 
 def prepare_classes(
@@ -176,7 +178,8 @@ def prepare_classes(
         return classes, None
     wide = row.family.broadest(moments, covariance, classes)
     background = prepare(center[None, :], wide, row.family.background, center)
-    return classes, replace(background, limit=classes.limit)  # far points are the same for both
+    # Far points are the same for both.
+    return classes, replace(background, limit=classes.limit, nearest=classes.nearest)
 
 
 def check_scatter(moments: Moments, covariance_type: str) -> None:

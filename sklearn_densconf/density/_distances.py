@@ -46,8 +46,7 @@ def write_affine(out: Array, plans: Sequence[Plan], offset: Array | float) -> Ar
     constant = offset
     for _, gaussians, factor in plans:
         constant = constant + factor * gaussians.constant
-    distances = _from_center(plans)
-    remote = _remote(distances, offset)
+    remote = _remote(plans, offset)
     kept = [copied(X) for X, _, _ in plans] if remote.size else []
     _center(plans, kept)
     out[...] = constant
@@ -56,6 +55,7 @@ def write_affine(out: Array, plans: Sequence[Plan], offset: Array | float) -> Ar
         row = COVARIANCE_TYPES[gaussians.covariance_type]
         shared = shared + row.add_distance(out, X, gaussians, factor)
     if remote.size:
+        distances = _from_center(plans)
         offset = namespace(out).zeros_like(distances) + offset
         near = _near(out, shared, remote, distances, offset)
         shared = _unshared(out, shared, near)
@@ -70,12 +70,12 @@ def _from_center(plans: Sequence[Plan]) -> Array:
     return sum(abs(factor) * gaussians.from_center for _, gaussians, factor in plans)
 
 
-def _remote(distances: Array, offset: Array | float) -> np.ndarray:
+def _remote(plans: Sequence[Plan], offset: Array | float) -> np.ndarray:
     """Find the classes that may have to be measured from their own means: those that count."""
-    if float(namespace(distances).max(distances)) <= ROUNDED:
+    if sum(abs(factor) * gaussians.furthest for _, gaussians, factor in plans) <= ROUNDED:
         return np.empty(0, dtype=np.int64)
     counts = np.isfinite(to_numpy(offset))  # log 0 is the prior of a class without samples
-    return np.flatnonzero((to_numpy(distances) > ROUNDED) & counts)
+    return np.flatnonzero((to_numpy(_from_center(plans)) > ROUNDED) & counts)
 
 
 def _near(
@@ -118,7 +118,7 @@ def _center(plans: Sequence[Plan], kept: Sequence[Array]) -> None:
     for plan in plans:
         deviation, gaussians, _ = plan
         deviation -= gaussians.center
-        if not _lies_within(deviation, gaussians.limit):
+        if not _lies_within(deviation, gaussians.nearest):
             reach = _reach(deviation, gaussians.limit)
             beyond = reach if beyond is None else namespace(reach).maximum(beyond, reach)
     if beyond is None:
@@ -137,11 +137,11 @@ def _reach(deviation: Array, limit: Array) -> Array:
     return xp.clip(reach, 1 / FAR, None) * FAR
 
 
-def _lies_within(deviation: Array, limit: Array) -> bool:
+def _lies_within(deviation: Array, nearest: float) -> bool:
     """Return whether no point is far, by what takes less time than a division."""
     if deviation.shape[0] == 0:
         return True
-    xp, nearest = namespace(deviation), float(namespace(limit).min(limit))
+    xp = namespace(deviation)
     return float(xp.max(deviation)) <= nearest and float(xp.min(deviation)) >= -nearest
 
 

@@ -23,8 +23,9 @@ class Gaussians:
     The squared distance is ``constant`` plus what the covariance type's ``add_distance`` makes of
     ``linear`` and of ``quadratic``: precisions, or, for matrices, inverse Cholesky factors.
     ``mean`` is (k, d), and ``from_center`` (k,) the squared distance of each from ``center``, which
-    bounds what cancels. ``log_determinant`` (k,) is log |Σ_k|. ``limit`` (d,) bounds |x - center|
-    so that the squares of far points stay finite.
+    bounds what cancels; ``furthest`` is the largest of them. ``log_determinant`` (k,) is log |Σ_k|.
+    ``limit`` (d,) bounds |x - center| so that the squares of far points stay finite; ``nearest`` is
+    the smallest of it. Those two numbers tell of ordinary samples at once that they are.
     """
 
     covariance_type: str
@@ -36,6 +37,8 @@ class Gaussians:
     from_center: Array
     log_determinant: Array
     limit: Array
+    furthest: float
+    nearest: float
 
 
 def add_product(out: Array, left: Array, right: Array, factor: float) -> None:

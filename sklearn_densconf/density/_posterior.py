@@ -230,15 +230,13 @@ def _to_joint(joint: Array, shared: Array | float) -> None:
 
 def _to_log_posterior(joint: Array, _shared: Array | float) -> None:
     # The largest term is left out of the sum, not subtracted from it: 1 would drown the others.
-    xp = namespace(joint)
-    _subtract_largest(joint)
+    xp = _subtract_largest(joint)
     others = xp.where(_columns(joint, xp.argmax(joint, axis=1)), -math.inf, joint)
     joint -= xp.log1p(xp.sum(xp.exp(others), axis=1, keepdims=True))
 
 
 def _to_posterior(joint: Array, _shared: Array | float) -> None:
-    xp = namespace(joint)
-    _subtract_largest(joint)
+    xp = _subtract_largest(joint)
     if xp is np:
         np.exp(joint, out=joint)
     elif hasattr(joint, "exp_"):
@@ -248,9 +246,12 @@ def _to_posterior(joint: Array, _shared: Array | float) -> None:
     joint /= xp.sum(joint, axis=1, keepdims=True)
 
 
-def _subtract_largest(joint: Array) -> None:
+def _subtract_largest(joint: Array) -> Any:
+    """Subtract the largest of each row in place; return the array's namespace."""
+    xp = namespace(joint)
     with np.errstate(over="ignore"):  # -inf is meant where the difference is no float64
-        joint -= namespace(joint).max(joint, axis=1, keepdims=True)
+        joint -= xp.max(joint, axis=1, keepdims=True)
+    return xp
 
 
 def _log_odds(joint: Array, codes: Array) -> Array:

@@ -88,6 +88,8 @@ def open_source(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
     if isinstance(X, (list, tuple)) and not X:
         raise ValueError("X has no samples, got an empty list: give at least 1")
     is_array = isinstance(X, (np.ndarray, torch.Tensor))
+    if is_array and not (isinstance(X, np.ndarray) and X.dtype.kind in "OUT"):
+        return _array(estimator, X, reading)
     X, collate = (X, None) if is_array else unpacked(X)
     if isinstance(X, Mapping) and not issparse(X):  # one kind of sparse arrays is a dict
         return _mapping(X, reading)
@@ -96,15 +98,17 @@ def open_source(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
     if (items := _items(X, reading, collate)) is not None:
         return items
     pictures = pictures_in(X)
-    if pictures is None:
-        values = checked_array(estimator, X, reset=reading.in_fit)
-        if reading.in_fit and reading.input_shape is None and reading.of_pictures is None:
-            warn_of_table(values)
-        if reading.preprocessing is None and not (reading.of_library and is_pixels(values)):
-            wanted = reading.learned_shape or reading.input_shape
-            return Rows(values, wanted, reading.floats)
-        pictures = as_pictures(values, reading.input_shape)
-    return _pictures(pictures, reading)
+    return _array(estimator, X, reading) if pictures is None else _pictures(pictures, reading)
+
+
+def _array(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
+    """Return the rows of an array, a tensor or what becomes one; pictures where it has pixels."""
+    values = checked_array(estimator, X, reset=reading.in_fit)
+    if reading.in_fit and reading.input_shape is None and reading.of_pictures is None:
+        warn_of_table(values)
+    if reading.preprocessing is None and not (reading.of_library and is_pixels(values)):
+        return Rows(values, reading.learned_shape or reading.input_shape, reading.floats)
+    return _pictures(as_pictures(values, reading.input_shape), reading)
 
 
 def _mapping(X: Mapping[str, Any], reading: Reading) -> Source:
