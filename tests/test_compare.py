@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 from scipy.stats import multivariate_normal
-from sklearn.covariance import LedoitWolf
+from sklearn.covariance import LedoitWolf, shrunk_covariance
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
@@ -161,11 +161,13 @@ def _mahalanobis(known, *, relative):
     means = np.array([train[known.y == label].mean(axis=0) for label in range(K)])
 
     def distance(deviation, residual):
-        precision = np.linalg.inv(LedoitWolf(assume_centered=True).fit(residual).covariance_)
-        return np.einsum("...i,ij,...j->...", deviation, precision, deviation)
+        covariance = shrunk_covariance(residual.T @ residual / len(residual), shrinkage)
+        return np.einsum("...i,ij,...j->...", deviation, np.linalg.inv(covariance), deviation)
 
+    residual = train - means[known.y]
+    shrinkage = LedoitWolf(assume_centered=True).fit(residual).shrinkage_  # the background's, too
     u = _unit(known.held_out.features.astype(np.float64))
-    nearest = distance(u[:, None] - means, train - means[known.y]).min(axis=1)
+    nearest = distance(u[:, None] - means, residual).min(axis=1)
     background = distance(u - train.mean(axis=0), train - train.mean(axis=0))
     return (background - nearest if relative else -nearest) / 2
 
@@ -628,3 +630,20 @@ def test_a_pretrained_network_of_pictures_in_files_is_compared(dark_and_bright, 
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "--data pictures --backbone own.py:network" in page
     assert str(tmp_path) not in page
+
+
+def test_out_of_distribution_features_are_not_the_most_familiar_to_the_relative_form():
+    draw = np.random.default_rng(0)
+    k, d, n = 5, 200, 400  # variation in 20 of 200 directions
+    y = np.arange(n) % k
+    basis = np.linalg.qr(draw.normal(size=(d, 20)))[0].T
+
+    def features(codes):
+        within = draw.normal(size=(len(codes), 20)) + 4 * np.eye(k, 20)[codes]
+        return (1 + within @ basis + 0.01 * draw.normal(size=(len(codes), d))).astype(np.float32)
+
+    train, new = (Activations(features(y), np.eye(k, dtype=np.float32)[y]) for _ in range(2))
+    peer = next(peer for peer in PEERS if peer.name == "Mahalanobis++, relative")
+    score = peer.fit(Known(train, y, new, y, None))
+    others = Activations((1 + draw.normal(size=(n, d))).astype(np.float32), new.logits)
+    assert np.median(score(others)) < score(new).min()

@@ -46,9 +46,11 @@ def _evidence(model: GaussianDensityClassifier, activations: Activations) -> np.
     return model.score_samples(activations.logits)
 
 
-def _gaussian(features: np.ndarray, y: np.ndarray) -> GaussianDensityClassifier:
-    """Fit one covariance of features of length 1, with Ledoit and Wolf's shrinkage."""
-    return GaussianDensityClassifier("tied", shrinkage="auto").fit(normalize(features), y)
+def _gaussian(
+    features: np.ndarray, y: np.ndarray, shrinkage: str | float = "auto"
+) -> GaussianDensityClassifier:
+    """Fit one covariance of features of length 1, by default with Ledoit and Wolf's shrinkage."""
+    return GaussianDensityClassifier("tied", shrinkage=shrinkage).fit(normalize(features), y)
 
 
 def _fit_nearest(known: Known) -> Score:
@@ -61,8 +63,12 @@ def _nearest(classes: GaussianDensityClassifier, activations: Activations) -> np
 
 
 def _fit_relative(known: Known) -> Score:
-    background = _gaussian(known.train.features, np.zeros_like(known.y))
-    return partial(_relative, _gaussian(known.train.features, known.y), background)
+    # A background with a shrinkage of its own, which is smaller, is the narrower of the two where
+    # nothing varies: out-of-distribution pictures would be the most familiar ones.
+    classes = _gaussian(known.train.features, known.y)
+    everything = np.zeros_like(known.y)
+    background = _gaussian(known.train.features, everything, float(classes.shrinkage_))
+    return partial(_relative, classes, background)
 
 
 def _relative(
