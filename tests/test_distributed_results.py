@@ -1,12 +1,11 @@
 """Files of results: their types, damaged ones, those of others, and whose results they are."""
 
-import resource
-
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from full_disk import files_of_at_most
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import (
@@ -227,17 +226,8 @@ def test_what_a_killed_run_left_is_deleted(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "predict_proba.npy"}
 
 
-@pytest.fixture
-def small_files():
-    """Let no file grow beyond 100 kB: what a full disk does, without filling one."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_is_told_and_leaves_nothing_half_done(tmp_path, small_files):
-    with pytest.raises(OSError, match="File too large"):
+def test_a_full_disk_is_told_and_leaves_nothing_half_done(tmp_path):
+    with files_of_at_most(100_000), pytest.raises(OSError, match="File too large"):
         distributed.predict(DENSITY, X, tmp_path, shard_size=1000)  # shards of 80 kB fit
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"run.json", "from-0.npy", "from-1000.npy"}

@@ -1,7 +1,6 @@
 """The extractor's memory: each picture once, whoever asks, whoever dies."""
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from full_disk import files_of_at_most
 from networks import Convolutional, Logging, Shift, rows_passed
 from PIL import Image
 from sklearn.base import clone
@@ -422,23 +422,15 @@ def test_a_shard_without_a_checksum_is_read(folder):
     assert FeatureStore(folder).find([bytes(16)]) == [0]
 
 
-@pytest.fixture
-def small_files():
-    """Let no file grow beyond 1 kB: what a full disk does, without filling one."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_costs_the_memory_and_not_the_features(folder, small_files, tmp_path):
+def test_a_full_disk_costs_the_memory_and_not_the_features(folder, tmp_path):
     expected = FeatureExtractor(Logging("/dev/null")).fit_transform(X)
     extractor = FeatureExtractor(Logging("/dev/null"), memory=folder).fit(X)
-    with pytest.warns(UserWarning, match=r"cannot be used as memory \(.*too large") as told:
+    told = pytest.warns(UserWarning, match=r"cannot be used as memory \(.*too large")
+    with files_of_at_most(1000), told as warned:
         features = [extractor.transform(X), extractor.transform(X[::-1])[::-1]]
     for found in features:
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    assert len(told) == 1
+    assert len(warned) == 1
     assert not list(folder.rglob("unfinished-*"))
 
 

@@ -2,11 +2,11 @@
 
 import multiprocessing
 import os
-import resource
 import time
 
 import numpy as np
 import pytest
+from full_disk import files_of_at_most
 
 from sklearn_densconf import _files
 from sklearn_densconf._files import (
@@ -20,15 +20,6 @@ from sklearn_densconf._files import (
 )
 
 ARRAY = np.arange(12.0).reshape(4, 3)
-
-
-@pytest.fixture
-def small_files():
-    """Let no file grow beyond 10 kB: what a full disk does, without filling one."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -62,12 +53,12 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path, error, fail):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, small_files):
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "file"
     write_content(path, b"first")
-    with pytest.raises(OSError, match="File too large"):
+    with files_of_at_most(10_000), pytest.raises(OSError, match="File too large"):
         write_content(path, bytes(20_000))
-    with pytest.raises(OSError, match="File too large"):
+    with files_of_at_most(10_000), pytest.raises(OSError, match="File too large"):
         write_array(path, [np.zeros(10_000)], (10_000,), float, "zeros")
     assert path.read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["file"]
