@@ -39,7 +39,8 @@ _SCORE = """\
 Score pictures with a model from a file, and write a table.
 
 MODEL   a pipeline that joblib or sklearn_densconf.io.save wrote, or the file of export.to_onnx.
-        A joblib file runs code when it is loaded: take only what you trust.
+        A joblib file runs code when it is loaded: take only what you trust. One of io.save must
+        need no code: its network has a name, "timm:NAME" for instance, or is an ONNX file.
 INPUT   a folder, with all that is below it; pictures; a text file with one path a line; or a
         pattern in quotes, such as "photos/**/*.jpg"
 """

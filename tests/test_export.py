@@ -296,7 +296,21 @@ REFUSED = {
     "another step": (
         lambda: make_pipeline(StandardScaler(), GaussianDensityClassifier()),
         TypeError,
-        r"StandardScaler cannot be exported: a pipeline must be",
+        r"StandardScaler cannot be exported: a pipeline must be .* follows, pipeline\[1:\], and",
+    ),
+    "a step before the network": (
+        lambda: make_pipeline(
+            StandardScaler(), FeatureExtractor(nn.Linear(12, 2)), GaussianDensityClassifier()
+        ),
+        TypeError,
+        r"StandardScaler cannot be exported.* pipeline\[1:\], and apply the steps before it",
+    ),
+    "a step after the network": (
+        lambda: make_pipeline(
+            FeatureExtractor(nn.Linear(12, 2)), StandardScaler(), GaussianDensityClassifier()
+        ),
+        TypeError,
+        r"StandardScaler cannot be exported.* pipeline\[2:\], and apply the steps before it",
     ),
     "another classifier": (
         LogisticRegression,

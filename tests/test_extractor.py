@@ -307,7 +307,8 @@ def test_maps_have_the_channels_last_on_a_cpu_also_those_of_grey_pictures(n_chan
 
 def test_a_wrong_shape_says_nothing_about_the_order_in_memory(network, pictures):
     frozen = FrozenBackbone(network)
-    with pytest.raises(ValueError, match="the network refuses samples of shape"):
+    message = r"the network refuses samples of shape .*one picture to a tensor \(c, h, w\)"
+    with pytest.raises(ValueError, match=message):
         FeatureExtractor(frozen, device="cpu").fit(np.repeat(pictures, 2, axis=1))
     assert frozen.learned.takes_channels_last
 

@@ -1,5 +1,6 @@
 """One file, no code: what is loaded is what was saved, to the last bit, or it is refused."""
 
+import functools
 import json
 import os
 import struct
@@ -431,6 +432,10 @@ REFUSED = {
     "a generator": (
         ConformalRejector(GaussianDensityClassifier(), random_state=np.random.RandomState(0)),
         r"ConformalRejector\.random_state: RandomState.* A file holds numbers, texts",
+    ),
+    "a callable object": (
+        FeatureExtractor(nn.Identity(), preprocessing=functools.partial(np.asarray)),
+        r"FeatureExtractor\.preprocessing: functools\.partial.* put what it does into a function",
     ),
     "an object": (
         GaussianDensityClassifier(priors=object()),

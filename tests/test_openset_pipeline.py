@@ -94,3 +94,14 @@ def test_it_follows_the_accuracy_under_noise_and_knows_what_is_not_a_digit(netwo
 def rows_of(pipe, X):
     """Return the features and logits of pictures."""
     return pipe[:-1].transform(X)
+
+
+def test_held_out_pictures_that_pass_no_network_are_told_how(network, digits):
+    X, y, X_val, y_val = digits[:4]
+    extractor = FeatureExtractor(network, layer=["penultimate", "output"], device="cpu")
+    pipe = make_pipeline(extractor, OpenSetClassifier())
+    files = [f"{n}.png" for n in range(len(X_val))]
+    for given, shape in [(X_val, r"\(1, 8, 8\)"), (X_val[:, 0, 0], r"\(8,\)"), (files, r"\(\)")]:
+        message = rf"X_val has samples of shape {shape}, wanted rows of 42 .*transform_input=\['X_v"
+        with pytest.raises(ValueError, match=message):
+            pipe.fit(X, y, X_val=given, y_val=y_val)

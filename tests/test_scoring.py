@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, OpenSetClassifier
+from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, OpenSetClassifier, io
 from sklearn_densconf.__main__ import main
 from sklearn_densconf.export import to_onnx
 from sklearn_densconf.scoring import _run
@@ -365,6 +365,10 @@ def test_a_full_disk_is_one_line_and_leaves_no_table(folder, model, tmp_path):
         (["{scaler}", "{folder}", "--out", "{tmp}/t.csv"], "holds a StandardScaler, wanted a cla"),
         (["{newer}", "{folder}", "--out", "{tmp}/t.csv"], "was written with scikit-learn 99.1"),
         (["{bad}", "{folder}", "--out", "{tmp}/t.csv"], "cannot read"),
+        (
+            ["{saved}", "{folder}", "--out", "{tmp}/t.csv"],
+            "here give a file of joblib or of ex",
+        ),
         (["{head}", "{folder}", "--out", "{tmp}/t.csv"], "wanted one of pictures (n, c, h, w)"),
         (["{model}", "{tmp}/no", "--out", "{tmp}/t.csv"], "is neither there nor a pattern"),
         (["{model}", "{tmp}/*.xyz", "--out", "{tmp}/t.csv"], "is neither there nor a pattern"),
@@ -393,6 +397,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(arguments, message, models, 
     places["folder"].mkdir()
     Image.new("L", (8, 8)).save(places["folder"] / "000.png")
     joblib.dump(StandardScaler(), places["scaler"])
+    places["saved"] = io.save(joblib.load(models / "pipe.joblib"), tmp_path / "pipe.densconf")
     places["empty"].mkdir()
     places["there"].touch()
     places["bad"].write_bytes(b"no model")

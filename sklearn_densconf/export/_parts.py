@@ -43,9 +43,11 @@ def parts_of(model: Any, *, preprocessed: bool) -> Parts:
     extractor = steps[0] if isinstance(steps[0], FeatureExtractor) and len(steps) > 1 else None
     classifier = steps[-1]
     if others := steps[0 if extractor is None else 1 : -1]:
+        n_before = _n_before_extractor(model)
         raise TypeError(
             f"{type(others[0]).__name__} cannot be exported: a pipeline must be a FeatureExtractor "
-            "and a classifier, or a classifier alone"
+            f"and a classifier, or a classifier alone: export what follows, pipeline[{n_before}:], "
+            "and apply the steps before it yourself"
         )
     _check_classifier(classifier)
     check_is_fitted(model)
@@ -54,6 +56,14 @@ def parts_of(model: Any, *, preprocessed: bool) -> Parts:
     if extractor is not None and not preprocessed:
         _check_preprocessing(extractor)
     return extractor, classifier
+
+
+def _n_before_extractor(pipeline: Pipeline) -> int:
+    """Return how many steps come before what can be exported: the extractor, or the classifier."""
+    steps = [step for _, step in pipeline.steps]
+    extractors = [n for n, step in enumerate(steps) if isinstance(step, FeatureExtractor)]
+    is_followed = extractors == [len(steps) - 2]
+    return extractors[0] if is_followed else len(steps) - 1
 
 
 def _check_classifier(classifier: Any) -> None:

@@ -303,7 +303,7 @@ class Extraction:
                     return features
         raise ValueError(  # the network is not made for such samples
             f"the network refuses samples of shape {source.shape}: {refusal}. Check input_shape, "
-            "preprocessing and the number of channels"
+            "preprocessing (from one picture to a tensor (c, h, w)) and the number of channels"
         ) from refusal
 
     def _has_integers(self, batch: Batch) -> bool:

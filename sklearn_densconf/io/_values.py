@@ -69,9 +69,10 @@ class Writer:
             return self._of_array(to_numpy(value), name)  # of another library
         if hasattr(value, "__array__"):
             return self._of_array(np.asarray(value), name)
+        cure = ": put what it does into a function of a module" if callable(value) else ""
         raise TypeError(
             f"cannot save {name}: {value!r} is of {type(value).__module__}.{type(value).__name__}. "
-            "A file holds numbers, texts, arrays, and functions of modules by their names"
+            f"A file holds numbers, texts, arrays, and functions of modules by their names{cure}"
         )
 
 

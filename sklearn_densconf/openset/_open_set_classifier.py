@@ -39,6 +39,7 @@ from sklearn_densconf.openset._calibration import (
     OF_TRAINED,
     by_budget,
     by_likelihood,
+    check_transformed,
     left_out_scores,
 )
 from sklearn_densconf.openset._discount import LogProba
@@ -213,6 +214,8 @@ class OpenSetClassifier(PosteriorMixin):
         self._forget()  # unfitted, should this fail
         self._name_logits(labels, X)
         codes = encode_labels(y, self.classes_)
+        if X_val is not None:
+            check_transformed(X_val, X)
         self._warn_of_logits(X, codes)
         self._moments = measure(X[:, : self._width], codes, weight, len(self.classes_))
         check_present(labels, to_numpy(self._moments.count)[np.unique(codes)])

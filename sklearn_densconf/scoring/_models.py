@@ -116,9 +116,7 @@ def _loaded(file: Path) -> Any:
     with file.open("rb") as content:
         begins = content.read(len(_SAVED))
     if begins == _SAVED:
-        from sklearn_densconf.io import load
-
-        return load(file)
+        return _without_code(file)
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", InconsistentVersionWarning)
@@ -130,6 +128,21 @@ def _loaded(file: Path) -> Any:
         ) from error
     _check_versions(file, [each.message for each in told])
     return model
+
+
+def _without_code(file: Path) -> Any:
+    """Load a file of `io.save`; where it needs code, tell what a command line can take instead."""
+    from sklearn_densconf.io import load
+
+    try:
+        return load(file)
+    except (PermissionError, ValueError) as error:
+        if "allow_code=" in str(error) or "network=" in str(error):
+            raise ValueError(
+                f"{one_line(error)}. That takes Python, where io.load can be given it: here give a "
+                "file of joblib or of export.to_onnx"
+            ) from error
+        raise
 
 
 def _check_versions(file: Path, told: Sequence[Any]) -> None:
