@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import validate_data
 
 from sklearn_densconf import GaussianDensityClassifier
+from sklearn_densconf._validation import check_matrix
 from sklearn_densconf.density import _covariance_types
 
 TYPES = ["diag", "spherical", "tied_diag", "tied", "full"]
@@ -287,6 +289,29 @@ def test_wrong_samples_are_refused(spoil, message, data):
 def test_wrong_weights_are_refused(weight, message, data):
     with pytest.raises(ValueError, match=message):
         GaussianDensityClassifier().fit(*data, weight)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.asarray,
+        np.float32,
+        np.asfortranarray,
+        lambda X: X[::2],
+        lambda X: X.astype(np.int16),
+        lambda X: X.astype(np.float16),
+        lambda X: X.astype(">f8"),
+        lambda X: X.tolist(),
+        np.ma.masked_array,
+    ],
+)
+def test_a_matrix_is_taken_as_scikit_learn_takes_it(change, data):
+    density, X = GaussianDensityClassifier().fit(*data), change(data[0])
+    ours = check_matrix(density, X, reset=False)
+    kinds = [np.float64, np.float32]
+    theirs = validate_data(density, X, reset=False, dtype=kinds, ensure_all_finite=False)
+    assert (ours is X, type(ours), ours.dtype) == (theirs is X, type(theirs), theirs.dtype)
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_features_are_those_of_the_fit(data):
