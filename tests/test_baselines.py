@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import scipy.special
+from sklearn import config_context
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from versions import older
 
 from sklearn_densconf import SoftmaxClassifier
@@ -67,3 +70,12 @@ def test_temperature_scaling_is_scikit_learns(logits):
     scaled = CalibratedClassifierCV(FrozenEstimator(softmax), method="temperature").fit(5 * X, y)
     assert scaled.predict_proba(5 * X).max(axis=1).mean() < softmax.confidence(5 * X).mean()
     np.testing.assert_array_equal(scaled.predict(5 * X), softmax.predict(5 * X))
+
+
+def test_a_pipeline_passes_the_held_out_pictures_on(logits):
+    X, y = logits
+    direct = SoftmaxClassifier(temperature="nll").fit(X, y, X_val=X[:90], y_val=y[:90])
+    with config_context(enable_metadata_routing=True):
+        piped = make_pipeline(FunctionTransformer(), SoftmaxClassifier(temperature="nll"))
+        piped.fit(X, y, X_val=X[:90], y_val=y[:90])
+    assert piped[-1].temperature_ == direct.temperature_ != 1

@@ -9,6 +9,9 @@ from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
 
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier
+from sklearn_densconf.density._blocks import cost
+from sklearn_densconf.density._covariance_types import COVARIANCE_TYPES
+from sklearn_densconf.density._moments import measure
 
 WIDTHS = [1, 3]
 TYPES = ["diag", "spherical", "tied_diag", "tied", "full"]
@@ -119,3 +122,11 @@ def test_blocks_set_on_a_fitted_classifier_are_refused(data):
         model.predict(X)
     with pytest.raises(ValueError, match="fit again"):
         model.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("kind", ["full", "tied", "diag"])
+def test_the_cost_is_the_sum_of_that_of_each_block(kind):
+    """Of features and classes, which no other number of moments may stand for."""
+    parts = [measure(np.eye(6)[:, :d], np.arange(6) % 3, np.ones(6), 3, kind) for d in (2, 5)]
+    apart = [COVARIANCE_TYPES[kind].cost(d, 3) for d in (2, 5)]
+    np.testing.assert_array_equal(cost(parts, kind), np.sum(apart, axis=0))

@@ -18,7 +18,7 @@ from sklearn_densconf import (
     OpenSetClassifier,
     SoftmaxClassifier,
 )
-from sklearn_densconf.density._logits import fit_temperature, in_order, warn_of_order
+from sklearn_densconf.density._logits import fit_temperature, in_order, tempered, warn_of_order
 
 DIGITS = np.array(
     ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"], object
@@ -304,3 +304,18 @@ def test_the_paper_s_label_of_one_sigmoid_is_warned_of():
 )
 def test_logits_are_not_taken_for_probabilities(logits):
     SoftmaxClassifier().fit(logits, [0, 1, 2, 0, 1, 2])
+
+
+def test_no_more_than_ten_labels_are_named_in_a_message():
+    y = np.arange(12)
+    softmax = SoftmaxClassifier(classes=np.arange(100, 112))
+    told = r"classes lacks, \[0, 1, 2, 3, 4, 5, 6, 7, 8, 9\]: name every logit"
+    with pytest.raises(ValueError, match=told):
+        softmax.fit(np.eye(12), y)
+
+
+def test_what_tempered_logits_share_is_clipped_at_both_ends():
+    limit = np.finfo(np.float64).max
+    tempered_, shared = tempered(np.array([[1.5e308, 1e308], [-1.5e308, -1.6e308]]), 0.5)
+    np.testing.assert_array_equal(shared, [[limit], [-limit]])
+    np.testing.assert_allclose(tempered_, [[0, -1e308], [0, -2e307]], rtol=1e-9)

@@ -8,6 +8,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
@@ -32,6 +33,7 @@ from sklearn_densconf.metrics import (
     expected_calibration_error,
     predict_with_confidence,
 )
+from sklearn_densconf.metrics._predictions import _last_step
 
 
 @pytest.fixture
@@ -363,3 +365,11 @@ def test_what_ranks_goes_by_log_odds_where_probabilities_round_to_one():
     assert aurc != area_under_risk_coverage(correct, model.predict_proba(Z).max(axis=1))
     display = RiskCoverageDisplay.from_estimator(make_pipeline(model), Z, labels)
     assert display.area == pytest.approx(aurc)
+
+
+def test_the_last_step_is_reached_by_all_steps_before_it():
+    X, y = load_iris(return_X_y=True)
+    pipe = make_pipeline(StandardScaler(), PCA(2), GaussianDensityClassifier()).fit(X, y)
+    last, Z = _last_step(pipe, X)
+    assert last is pipe[-1]
+    np.testing.assert_array_equal(Z, pipe[:-1].transform(X))

@@ -166,3 +166,13 @@ def test_a_lone_far_sample_leaves_the_others_their_scatter(kind, weight_of_far):
     weight[np.flatnonzero(codes == 1)[0]] = weight_of_far
     actual = measure(X, codes, weight, N_CLASSES, kind)
     assert_same(actual, _naive(X, codes, weight, N_CLASSES, kind))
+
+
+@pytest.mark.parametrize(("in_threads", "n_parts"), [(False, 4), (True, 1), (True, 2)])
+def test_threads_measure_only_where_asked_to_and_only_several_parts(
+    monkeypatch, in_threads, n_parts
+):
+    monkeypatch.setattr(_moments, "number_of_threads", lambda: 2)
+    parts = [slice(i, i + 1) for i in range(n_parts)]
+    where = list(_moments._each(lambda _: threading.get_ident(), parts, in_threads=in_threads))
+    assert ({threading.get_ident()} == set(where)) is not (in_threads and n_parts > 1)

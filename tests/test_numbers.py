@@ -192,7 +192,7 @@ def test_variances_that_cannot_be_divided_by_are_refused(X, smoothing):
         density.fit(X, [0, 0, 1, 1] if len(X[0]) == 2 or X[2][0] == 5 else [0, 1, 1, 1])
 
 
-@pytest.mark.parametrize("factor", [1e-60, 1e60, 5e-324])
+@pytest.mark.parametrize("factor", [1e-60, 0.4e-50, 0.75e50, 1e60, 5e-324])
 def test_weights_beyond_the_range_are_refused(factor):
     X, y = [[0.0], [1.0], [3.0], [5.0]], [0, 0, 1, 1]
     with pytest.raises(ValueError, match=r"sample_weight must add up to .*got sums from"):

@@ -18,7 +18,14 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_densconf import GaussianDensityClassifier, OpenSetClassifier, SoftmaxClassifier
 from sklearn_densconf.openset._calibration import left_out_scores
-from sklearn_densconf.openset._discount import DROWNED, keep_order, log_known, most_likely, tail
+from sklearn_densconf.openset._discount import (
+    DROWNED,
+    _log_prior,
+    keep_order,
+    log_known,
+    most_likely,
+    tail,
+)
 from sklearn_densconf.openset._familiarity import (
     gaussians,
     measure,
@@ -274,6 +281,15 @@ def test_temperature_locations_and_widths_are_the_most_probable(model, data):
         assert log_posterior(model, data, found + step) < best
 
 
+def test_the_derivatives_of_the_prior_are_differences_of_its_values():
+    parameters, step = np.array([0.3, -1.0, 2.5, 0.4, -0.7]), 1e-5
+    for i in range(5):
+        moved = step * np.eye(5)[i]
+        above, below = (_log_prior(parameters + sign * moved, 0.1)[0] for sign in (1, -1))
+        slope = _log_prior(parameters, 0.1)[1][i]
+        assert (above - below) / (2 * step) == pytest.approx(slope, abs=1e-8)
+
+
 def test_a_picture_that_is_surely_wrong_is_survived():
     rng = np.random.default_rng(0)
     surplus, log_proba = rng.normal(size=(50, 2)) + 3, -rng.exponential(0.1, 50)
@@ -478,6 +494,14 @@ def test_a_fitted_posterior_takes_logits_features_or_all(data):
     parts = OpenSetClassifier(posterior=posterior).partial_fit(X, y, [0, 1, 2])
     parts.calibrate(X_val, y_val)
     np.testing.assert_allclose(parts.predict_proba(X_val), model.predict_proba(X_val), rtol=1e-9)
+
+
+def test_a_given_posterior_is_not_tempered(data):
+    """T is of softmax: where it changes no probability, its prior keeps it at 1."""
+    X, y, X_val, y_val = data
+    posterior = GaussianDensityClassifier("tied").fit(X[:, :-3], y)
+    model = OpenSetClassifier(posterior=posterior).fit(X, y, X_val=X_val, y_val=y_val)
+    assert model.temperature_ == pytest.approx(1, abs=1e-6)
 
 
 def test_the_papers_densities_are_a_posterior(data):

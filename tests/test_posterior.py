@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import joblib
 import numpy as np
@@ -26,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from versions import older
 
 from sklearn_densconf import DensityClassifier, GaussianDensityClassifier, SoftmaxClassifier
+from sklearn_densconf.density import _posterior
 from sklearn_densconf.density._posterior import PosteriorMixin
 
 CLASSIFIERS = {
@@ -218,3 +220,16 @@ def test_weights_are_keyword_or_third(classifier):
 def test_a_subclass_must_have_a_head():
     with pytest.raises(NotImplementedError):
         PosteriorMixin()._head(np.ones((1, 2)))
+
+
+@pytest.mark.parametrize(("name", "each"), [("softmax", 0), ("diag", 2 * 3 * 3)])
+def test_threads_are_chosen_by_the_multiplications_of_all_samples(monkeypatch, name, each):
+    """Of 3 features and 3 classes: softmax has none, the diagonal one two of each."""
+    X, y = load_iris(return_X_y=True)
+    X = X[:, :3]
+    model = clone(CLASSIFIERS[name]).fit(X, y)
+    told = []
+    monkeypatch.setattr(_posterior, "one_thread_if_few", lambda n: told.append(n) or nullcontext())
+    model.confidence(X[:50])
+    model.predict_proba(X[:50])
+    assert told == [50 * each] * 2

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import binom
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -139,6 +140,14 @@ def test_scores_of_pipelines_come_from_the_last_step(score):
     assert (rejector.predict(X) != -1).mean() > 0.85
 
 
+def test_a_pipeline_of_the_classifier_alone_is_the_classifier():
+    X, y = load_iris(return_X_y=True)
+    model = GaussianDensityClassifier().fit(X[::2], y[::2])
+    alone = ConformalRejector(model).fit(X[1::2], y[1::2])
+    piped = ConformalRejector(make_pipeline(model)).fit(X[1::2], y[1::2])
+    np.testing.assert_array_equal(piped.p_value(X), alone.p_value(X))
+
+
 def test_strings_and_nan():
     X, y = load_iris(return_X_y=True)
     names = np.array(["setosa", "versicolor", "virginica"])[y]
@@ -165,6 +174,38 @@ def test_an_unfitted_estimator_is_fitted_to_one_half():
     assert cross_val_score(clone(rejector), X, y, cv=2).mean() > 0.8
 
 
+def test_a_pipeline_is_fitted_when_its_last_step_is():
+    X, y = load_iris(return_X_y=True)
+    scaler, pca = StandardScaler().fit(X), PCA().fit(X)
+    rejector = ConformalRejector(make_pipeline(scaler, pca, LogisticRegression()), random_state=0)
+    rejector.fit(X, y)
+    assert sum(map(len, rejector.calibration_scores_)) == 75  # the other half fitted it
+    assert not hasattr(rejector.estimator[-1], "coef_")
+    fitted = make_pipeline(scaler, pca, LogisticRegression().fit(pca.transform(X), y))
+    rejector = ConformalRejector(fitted).fit(X, y)
+    assert rejector.estimator_ is fitted
+    assert sum(map(len, rejector.calibration_scores_)) == 150
+
+
+def test_a_bound_that_is_met_exactly_is_kept():
+    """Five right answers at a risk of 1/2 have a probability of 1/32, which is δ over 16."""
+    y = np.repeat([0, 1], [2, 3])
+    model = LogisticRegression().fit(y[:, None] * 9.0, y)
+    assert binom.cdf(0, 5, 0.5) == 0.5 / 16
+    rejector = ConformalRejector(model, risk=0.5, delta=0.5).fit(y[:, None] * 9.0, y)
+    assert rejector.coverage_ == 1
+
+
+def test_a_p_value_of_alpha_itself_is_rejected():
+    X, y = load_iris(return_X_y=True)
+    model = GaussianDensityClassifier(background=0.01).fit(X, y)
+    parameters = {"criterion": "score_samples", "alpha": 0.1, "per_class": False}
+    rejector = ConformalRejector(model, **parameters).fit(X[:9], y[:9])
+    far = np.full((1, 4), 1e4)
+    assert rejector.p_value(far) == [1 / 10]
+    assert rejector.predict(far) == [-1]
+
+
 def test_a_fitted_one_is_used_as_it_is_and_survives_joblib(tmp_path, held_out):
     logits, y, model = held_out
     rejector = ConformalRejector(FrozenEstimator(model)).fit(logits, y)
@@ -176,9 +217,13 @@ def test_a_fitted_one_is_used_as_it_is_and_survives_joblib(tmp_path, held_out):
 
 def test_too_few_samples_are_said(held_out):
     logits, y, model = held_out
-    with pytest.warns(UserWarning, match=r"alpha=0.005 needs 199 calibration samples, got .*class"):
+    few = np.bincount(y)
+    told = rf"got {few.min()} of class {few.argmin()}: .* on more, or set per_class=False$"
+    with pytest.warns(UserWarning, match=f"alpha=0.005 needs 199 calibration samples, {told}"):
         rejector = ConformalRejector(model, alpha=0.005).fit(logits, y)
     assert (rejector.predict(logits) != -1).all()
+    with pytest.warns(UserWarning, match=f"got {len(y)}: nothing is rejected. Calibrate on more$"):
+        ConformalRejector(model, alpha=0.0005, per_class=False).fit(logits, y)
     with pytest.warns(UserWarning, match=r"no coverage keeps risk=0.001.*everything is rejected"):
         rejector = ConformalRejector(model, risk=0.001).fit(logits, y)
     assert (rejector.predict(logits) == -1).all()
@@ -209,8 +254,11 @@ def test_labels_that_the_estimator_does_not_know_are_refused(held_out):
     logits, y, model = held_out
     with pytest.raises(ValueError, match=r"label\(s\) \[99\] in y do not exist"):
         ConformalRejector(model).fit(logits, np.where(y == 0, 99, y))
-    with pytest.raises(NotFittedError):
-        ConformalRejector(model).predict(logits)
+    for method in ("predict", "predict_proba", "decide", "p_value"):
+        with pytest.raises(NotFittedError, match="This ConformalRejector instance is not fitted"):
+            getattr(ConformalRejector(model), method)(logits)
+    with pytest.raises(NotFittedError, match="This ConformalRejector instance is not fitted"):
+        _ = ConformalRejector(model).n_features_in_
 
 
 def test_minus_one_as_a_class_needs_another_label():

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from tests.trust._mutations import mutants
+from tests.trust import mutants as trial
+from tests.trust._mutations import Mutant, mutants
 
 TEXT = '''"""What it is."""
 __all__ = ["f"]
@@ -48,3 +49,19 @@ def test_every_mutant_is_another_program_but_for_texts():
 )
 def test_a_mutant_says_where_it_is(line, change):
     assert (line, change) in {(mutant.line, mutant.change) for mutant in mutants("f.py", TEXT)}
+
+
+def test_killed_explained_and_other_survivors_are_told_apart():
+    (file, line, change), why = next(iter(trial.EXPLAINED.items()))
+    lines = (trial.ROOT / trial.PACKAGE / file).read_text(encoding="utf-8").splitlines()
+    number = [each.strip() for each in lines].index(line) + 1
+    drawn = [
+        Mutant(file, number, change, "a"),
+        Mutant(file, 1, "x", "b"),
+        Mutant(file, 1, "y", "c"),
+    ]
+    killers = dict(zip(map(trial._key, drawn), ["", "", "tests/test_x.py::test_x"], strict=True))
+    row = trial._row(drawn, killers)
+    assert (row["tried"], row["failed"], row["examples"]) == (3, 1, [f"{file}:1 `x`"])
+    assert row["note"].startswith("killed 1, another program of the same results 1: ")
+    assert f"({why})" in row["note"]

@@ -66,6 +66,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tests.trust", description=__doc__)
     parser.add_argument("trials", nargs="*", metavar="TRIAL", help=f"of {list(TRIALS)}")
     parser.add_argument("--short", action="store_true", help="a few tries of each; writes nothing")
+    parser.add_argument("--n", type=int, help="the tries of each, if not as many as it makes")
     parser.add_argument("--page", action="store_true", help="only write the page again")
     options = parser.parse_args(arguments)
     there = [name for name in TRIALS if find_spec(f"tests.trust.{name}")]
@@ -73,7 +74,7 @@ def main(arguments=None):
         parser.error(f"TRIAL must be among {there}, got {sorted(unknown)}")
     failed = 0
     for name in () if options.page else options.trials or there:
-        rows = run(name, TRIALS[name] if options.short else None)
+        rows = run(name, TRIALS[name] if options.short else options.n)
         failed += sum(row["failed"] for row in rows)
         if not options.short:
             store(name, rows)

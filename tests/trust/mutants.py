@@ -2,43 +2,56 @@
 
 ``python -m tests.trust mutants --n 300`` changes the modules of `MODULES` one by one, in a copy of
 the tree, and runs the tests of each beside. What survives is printed: to be read, and killed by a
-test or explained. The process imports the large libraries once and forks for every mutant.
+test or explained in `_explained`. Each worker imports the large libraries once and forks for every
+mutant. Outcomes are kept in `LOG`, so a run that was stopped goes on, and its first part is a fair
+sample: the order is drawn by chance. Delete the line of a survivor to try it again.
 """
 
+import compileall
 import contextlib
+import hashlib
+import json
+import multiprocessing
 import os
 import random
+import re
+import resource
 import shutil
 import signal
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
+from tests.trust._explained import EXPLAINED
 from tests.trust._mutations import Mutant, mutant, places
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "sklearn_densconf"
-SECONDS = 120  # of the processor; then a mutant hangs, and that is noticed
-GAUSSIANS = ("gaussian", "numbers", "moments", "blocks", "gaussian_classifier")
-MORE = ("gaussian_incremental", "gaussian_edges", "posterior", "array_api")
+LOG = ROOT / "build" / "mutants.jsonl"
+SECONDS = 240  # of the processor for one file; then a mutant hangs, and that is noticed
+# What starts other processes, or searches long, is left to those that nothing else notices.
+LAST = "across_processes or fresh_process or skorch_net or grid_search_and or most_probable"
+GAUSSIANS = ("moments", "blocks", "gaussian_classifier", "gaussian", "numbers")
+MORE = ("gaussian_incremental", "gaussian_edges", "posterior")
 LOGITS = ("logits", "baselines", "numbers", "posterior")
+WIDE = ("golden", "array_api")  # of what is evaluated on tensors too, last
 RANKS = ("metrics", "metrics_of_risk", "metrics_of_estimators")
 MODULES = {  # and the tests, those first that notice most in least time
-    "density/_moments.py": ("moments", *GAUSSIANS, "gaussian_incremental"),
-    "density/_logits.py": ("logits", "baselines", "numbers", "openset", "single_logit"),
-    "density/_softmax.py": LOGITS,
-    "density/_density_classifier.py": ("density_classifier", "numbers", "laws"),
-    "density/_posterior.py": ("posterior", "baselines", "logits", "numbers", "gaussian_classifier"),
-    "density/_gaussian_classifier.py": (*GAUSSIANS, *MORE, "laws", "logits"),
+    "density/_logits.py": ("logits", "baselines", "openset", "single_logit"),
+    "density/_softmax.py": ("baselines", "posterior", "logits", "numbers"),
+    "density/_density_classifier.py": ("density_classifier", "posterior", "laws"),
+    "density/_posterior.py": (*GAUSSIANS, "posterior", "baselines", "logits"),
     "density/": (*GAUSSIANS, *MORE, "laws"),
-    "openset/": ("openset", "laws", "logits", "single_logit"),
+    "openset/": ("openset", "single_logit", "logits", "laws"),
     "rejection.py": ("rejection",),
     "metrics/": RANKS,
 }
 
 
-def run(n=300, seed=0, log=None):
+def run(n=300, seed=0, workers=2):
     """Try n mutants, drawn by chance, and count those that no test notices.
 
     Parameters
@@ -47,38 +60,90 @@ def run(n=300, seed=0, log=None):
         How many.
     seed : int, default=0
         Of the draw.
-    log : path, default=None
-        A file that each outcome is added to at once.
+    workers : int, default=2
+        Mutants that are tried at once.
 
     Returns
     -------
     dict
-        ``tried``, ``failed`` (that survive), and ``examples``: file, line and change of these.
+        ``tried``, ``failed`` (that survive unexplained), ``note``, and ``examples``: these.
     """
-    drawn = random.Random(seed).sample(list(_places()), n)
-    _preload()
-    survivors = []
-    with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
-        copy = _copy(Path(scratch))
-        for name, place in drawn:
-            text = (ROOT / PACKAGE / name).read_text(encoding="utf-8")
-            changed = mutant(name, text, *place)
-            start = time.monotonic()
-            killed = _is_killed(copy, changed)
-            where = f"{name}:{changed.line} {changed.change}"
-            survivors += [] if killed else [where]
-            if log is not None:
-                with Path(log).open("a", encoding="utf-8") as file:
-                    seconds = time.monotonic() - start
-                    file.write(f"{'killed' if killed else 'ALIVE'} {seconds:.0f} s {where}\n")
-    what, note = "mutants of what computes", "; ".join(survivors)
-    return {
-        "what": what,
-        "tried": n,
-        "failed": len(survivors),
-        "note": note,
-        "examples": survivors,
-    }
+    order = list(_places())
+    random.Random(seed).shuffle(order)
+    drawn = [_mutant(name, place) for name, place in order[:n]]
+    LOG.parent.mkdir(exist_ok=True)
+    killers = _killers(drawn, "near", workers)
+    survivors = [each for each in drawn if not killers[_key(each)] and not _reason(each)]
+    return _row(drawn, {**killers, **_killers(survivors, "wide", workers)})
+
+
+def _killers(drawn, stage, workers):
+    """Return which test each mutant falls to in a stage, by key: of those before, and now."""
+    known = _logged(stage)
+    rest = [each for each in drawn if _key(each) not in known]
+    if rest:
+        _preload()
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _start) as pool:
+            known.update(pool.map(_try, rest, [stage] * len(rest)))
+    return {_key(each): known[_key(each)] for each in drawn}
+
+
+def _row(drawn, killers):
+    """Return what is told of the mutants: how many were killed, and why the others live."""
+    survivors = [each for each in drawn if not killers[_key(each)]]
+    told = {f"{each.file}:{each.line} `{each.change}`": _reason(each) for each in survivors}
+    examples = [where for where, reason in told.items() if not reason]
+    explained = "; ".join(f"{where} ({reason})" for where, reason in told.items() if reason)
+    note = (
+        f"killed {len(drawn) - len(survivors)}, another program of the same results "
+        f"{len(survivors) - len(examples)}: {explained or 'none'}"
+    )
+    if examples:
+        note += f". Survive unexplained: {'; '.join(examples)}"
+    row = {"what": "mutants of what computes", "tried": len(drawn), "failed": len(examples)}
+    return {**row, "note": note.replace("|", "\\|"), "examples": examples}
+
+
+def _reason(changed: Mutant):
+    line = (
+        (ROOT / PACKAGE / changed.file).read_text(encoding="utf-8").splitlines()[changed.line - 1]
+    )
+    return EXPLAINED.get((changed.file, line.strip(), changed.change), "")
+
+
+def _mutant(name, place):
+    return mutant(name, (ROOT / PACKAGE / name).read_text(encoding="utf-8"), *place)
+
+
+def _key(changed: Mutant):
+    """Return what names a mutant as long as its module is the same."""
+    return hashlib.sha256(f"{changed.file} {changed.line} {changed.text}".encode()).hexdigest()
+
+
+def _logged(stage):
+    """Return the outcomes of runs before, by key."""
+    lines = LOG.read_text(encoding="utf-8").splitlines() if LOG.exists() else []
+    outcomes = [outcome for outcome in map(json.loads, lines) if outcome["stage"] == stage]
+    return {outcome["key"]: outcome["by"] for outcome in outcomes}
+
+
+def _start():
+    """Make the copy of a worker."""
+    global _copied  # noqa: PLW0603  # a worker has one copy, and nothing else of its state
+    _copied = tempfile.TemporaryDirectory(prefix="mutants-")
+    _copy(Path(_copied.name))
+
+
+def _try(changed: Mutant, stage):
+    """Return the key of a mutant, and which test it falls to: none, if it survives. Log it."""
+    start = time.monotonic()
+    killer, key = _killer(Path(_copied.name), changed, stage), _key(changed)
+    seconds = round(time.monotonic() - start)
+    where = f"{changed.file}:{changed.line} {changed.change}"
+    outcome = {"stage": stage, "by": killer, "where": where, "seconds": seconds, "key": key}
+    with LOG.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(outcome) + "\n")
+    return key, killer
 
 
 def _places():
@@ -96,12 +161,22 @@ def _tests(name):
     )
 
 
+def _stage(name, stage):
+    """Return files of tests of a module, each with an expression that chooses some of them."""
+    near = list(dict.fromkeys(_tests(name)))
+    if stage == "near":
+        return [(test, f"not ({LAST})") for test in near]
+    on_tensors = WIDE if name.startswith(("density/", "openset/")) else ()
+    return [(test, LAST) for test in near] + [(test, "") for test in on_tensors]
+
+
 def _copy(folder):
     for part in (PACKAGE, "tests"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for part in ("pyproject.toml", "docs", "README.md"):
         (folder / part).symlink_to(ROOT / part)
-    return folder
+    # by hash: a mutant of the same length, in the same second, is never taken for the original
+    compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 
 def _preload():
@@ -121,41 +196,47 @@ def _preload():
     assert PACKAGE not in sys.modules
 
 
-def _is_killed(folder, changed: Mutant):
-    """Return whether a test fails, or hangs, with the mutant in the copy of the tree."""
-    target = folder / PACKAGE / changed.file
+def _killer(folder, changed: Mutant, stage):
+    """Return the test that fails with the mutant in the copy of the tree, or nothing."""
+    target, told = folder / PACKAGE / changed.file, folder / "told"
     original = target.read_text(encoding="utf-8")
     target.write_text(changed.text, encoding="utf-8")
     try:
         child = os.fork()
         if child == 0:
-            _test(folder, _tests(changed.file))
+            _test(folder, told, _stage(changed.file, stage))
         _, status = os.waitpid(child, 0)
-        return status != 0
     finally:
         target.write_text(original, encoding="utf-8")
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", told.read_text(errors="replace"), re.MULTILINE)
+    return (failed or [f"status {status}"])[-1] if status else ""
 
 
-def _test(folder, names):
+def _test(folder, told, chosen):
     """Run the tests in this process, which ends with their verdict."""
     code = 1
     with contextlib.suppress(BaseException):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, 1)
-        os.dup2(silent, 2)
+        output = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         os.chdir(folder)
         sys.path[:] = [str(folder), str(folder / "tests"), *_elsewhere()]
         sys.dont_write_bytecode = True
-        import pytest
-
-        files = [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--assert=plain"]
-        code = int(pytest.main([*options, *files]))
+        code = int(any(_fails(f"tests/test_{name}.py", which) for name, which in chosen))
     os._exit(code)
+
+
+def _fails(file, chosen):
+    """Return whether a test of a file fails, of those that an expression chooses."""
+    import pytest
+
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + SECONDS, hard))
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--assert=plain"]
+    nothing = pytest.ExitCode.NO_TESTS_COLLECTED
+    return pytest.main([*options, "-k", chosen, file]) not in {pytest.ExitCode.OK, nothing}
 
 
 def _elsewhere():
