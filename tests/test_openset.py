@@ -653,3 +653,12 @@ def test_tensors_stay_tensors(model, data):
         )
         anywhere = pickle.loads(pickle.dumps(tensors))
     np.testing.assert_allclose(anywhere.known_proba(X_val), model.known_proba(X_val), rtol=1e-6)
+
+
+@pytest.mark.parametrize("order", [("penultimate",), ("output", "penultimate")])
+def test_activations_taken_for_logits_are_warned_of(data, order):
+    X, y, *_ = data
+    parts = {"penultimate": np.maximum(X[:, :D], 0), "output": X[:, D:]}
+    with pytest.warns(UserWarning, match=r"nowhere negative, and \d+% of them are exactly 0"):
+        OpenSetClassifier().fit(np.hstack([parts[name] for name in order]), y)
+    OpenSetClassifier().fit(np.hstack([parts["penultimate"], parts["output"]]), y)

@@ -15,6 +15,7 @@ from sklearn_densconf._validation import check_one_feature_per_class, unique_lab
 # every confidence is 1 or 1 / k in float32.
 REACH = 7.0
 SHOWN = 10  # labels in a message
+OFTEN = 0.1  # share of zeros from which values are taken for activations; a half is usual
 
 
 def order_of_logits(
@@ -171,6 +172,29 @@ def warn_of_probabilities(outputs: Array) -> None:
         f"all logits lie in [0, 1], as the probabilities after {after}: a softmax of these is "
         "nearly flat. Extract a layer before that, such as layer='penultimate' of a network that "
         "ends in it, or pass their log-odds",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def warn_of_activations(outputs: Array) -> None:
+    """Warn where what is taken for logits looks like activations after a ReLU.
+
+    Those are nowhere negative and often 0 to the last bit; logits hardly ever are.
+
+    Parameters
+    ----------
+    outputs : array of shape (n, k)
+        What is taken for logits.
+    """
+    values = to_numpy(outputs)
+    share = (values == 0).mean()
+    if values.min() < 0 or share < OFTEN or np.isin(values, (0, 1)).all():
+        return
+    warnings.warn(
+        f"the last {values.shape[1]} columns, taken for logits, are nowhere negative, and "
+        f"{share:.0%} of them are exactly 0, as activations after a ReLU: extract the network's "
+        "output as the last layer, layer=['penultimate', 'output']",
         UserWarning,
         stacklevel=2,
     )

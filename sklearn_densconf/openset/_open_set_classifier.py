@@ -29,6 +29,7 @@ from sklearn_densconf.density._logits import (
     in_order,
     order_of_logits,
     softmax_of_labels,
+    warn_of_activations,
     warn_of_order,
     warn_of_probabilities,
     warn_of_single,
@@ -538,11 +539,12 @@ class OpenSetClassifier(PosteriorMixin):
         self._given_posterior()
 
     def _warn_of_logits(self, X: Array, codes: np.ndarray) -> None:
-        """Warn of logits in another order, of a single one, and of probabilities."""
+        """Warn of logits in another order, of a single one, and of what are no logits."""
         cure = "pass classes=, the label of each logit in their order"
         warn_of_order(self._logits(X), codes, self.classes_, cure)
         if self.posterior is None:
             warn_of_probabilities(X[:, self._width :])
+            warn_of_activations(X[:, self._width :])
         if self.logits is None and len(self.classes_) == 2:
             given = codes if self._order is None else self._order[codes]
             warn_of_single(X[:, self._width :], given)
