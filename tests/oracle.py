@@ -124,6 +124,12 @@ def known(scores, location, scale):
     return mp.fprod(1 / (1 + mp.exp(-x)) for x in odds)
 
 
+def kept(rho):
+    """Compute the ρ that no prior drowns: below τ = 1e-9 it is τ / (1 + log(τ / ρ))."""
+    tau = mpf(1e-9)
+    return rho if rho >= tau else tau / (1 + mp.log(tau / rho))
+
+
 def discounted(proba, rho, prior):
     """Compute ρ q + (1 - ρ) π."""
     return [rho * q + (1 - rho) * p for q, p in zip(proba, prior, strict=True)]

@@ -241,8 +241,8 @@ def _discounted(model, X, codes, Z, d):
         off = rounding * (1 + far + mp.sqrt(far * steep) + steep)
         q = oracle.softmax(oracle.exact(row[d:]), mpf(model.temperature_))
         ends = [
-            oracle.discounted(q, oracle.known([s + o for s in scores], location, scale), prior)
-            for o in (mpf(0), off, -off)
+            oracle.discounted(q, oracle.kept(oracle.known(moved, location, scale)), prior)
+            for moved in ([s + o for s in scores] for o in (mpf(0), off, -off))
         ]
         for a, exact, up, down in zip(actual, *ends, strict=True):
             yield "discounted", a, exact, max(abs(up - exact), abs(down - exact)) + rounding
