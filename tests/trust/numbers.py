@@ -186,7 +186,8 @@ def _fit(density, samples, rng):
 
 def _digits(X, Z):
     size = np.abs(np.vstack([X, Z]))
-    return oracle.digits_for(size.max() + 1e-300, size[size > 0].min(initial=size.max()) + 1e-300)
+    smoothed = min(size.max(), 1e-5)  # the standard deviation of a constant feature is not smaller
+    return oracle.digits_for(size.max() + 1e-300, size[size > 0].min(initial=smoothed) + 1e-300)
 
 
 # Softmax, and what is discounted
