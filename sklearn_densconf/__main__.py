@@ -96,10 +96,10 @@ def _compare(*, out: Path, page: Path | None, beside: Sequence[Path], **options:
     return compare(Question(**options), out, page, beside)
 
 
-def _score(**options: object) -> Path:
+def _score(**options: Any) -> Path:
     from sklearn_densconf.scoring._run import Job, score
 
-    return score(Job(**options))  # type: ignore[arg-type]
+    return score(Job(**options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -52,7 +52,8 @@ def check_file(
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     extractor, classifier = parts
     if extractor is None:
-        dtype = example.numpy().dtype  # type: ignore[union-attr]
+        assert isinstance(example, torch.Tensor)  # features alone are one tensor
+        dtype = example.numpy().dtype
         given: Any = _features_between_classes(classifier).astype(dtype)
         features, tolerance = given.astype(np.float64), TOLERANCE[precision]
         rounding = features.shape[1] * np.finfo(np.float64).eps  # sums in another order

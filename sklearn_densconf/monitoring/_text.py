@@ -70,7 +70,7 @@ def from_text(cls: type[Monitor], text: str | bytes) -> Monitor:
     content = _parsed(text)
     try:
         state, parameters = content["state"], ("false_alarm_rate", "direction", "random_state")
-        monitor = cls(**{name: content[name] for name in parameters})
+        monitor: Any = cls(**{name: content[name] for name in parameters})
         for name in _NUMBERS:
             setattr(monitor, name, state[name])
         for name in _COUNTS:
@@ -80,7 +80,7 @@ def from_text(cls: type[Monitor], text: str | bytes) -> Monitor:
         cuts = np.empty(len(content["cuts"]), np.complex128)
         cuts.real = [float(value) for value in content["cuts"]]
         cuts.imag = [float(value) for value in content["cuts_jitter"]]
-        monitor._cuts = cuts  # type: ignore[attr-defined]
+        monitor._cuts = cuts
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"text is a damaged monitor ({error!r}): take another copy") from error
     return monitor

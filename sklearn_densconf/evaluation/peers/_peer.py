@@ -109,7 +109,8 @@ class FittedPeer:
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Compute the probability of each label, (n, k), where the score is one."""
-        return self.score.predict_proba(self.activations(X))  # type: ignore[attr-defined]
+        posterior: Any = self.score  # a `Posterior`: where `is_probability`, and only there
+        return posterior.predict_proba(self.activations(X))
 
 
 def fit_peers(peers: Iterable[Peer], known: Known) -> tuple[dict[str, FittedPeer], dict[str, str]]:
