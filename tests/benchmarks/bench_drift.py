@@ -64,7 +64,7 @@ def _row(name: str, size: str, goal: str, values: list[float], unit: str) -> Row
 
 
 def _named(function: partial) -> partial:
-    function.__name__ = f"{function.func.__name__}{function.args}"  # type: ignore[attr-defined]
+    function.__name__ = f"{function.func.__name__}{function.args}"
     return function
 
 
