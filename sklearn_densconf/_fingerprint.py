@@ -38,7 +38,10 @@ from sklearn.base import BaseEstimator
 # Libraries whose functions give the same in every version, up to rounding.
 _TOLD_WITHOUT_VERSION = {"joblib", "numpy", "scipy", "sklearn", "sklearn_densconf", "torch"}
 # Parameters that change how an estimator computes, not what.
-_HOW = {"batch_size", "compile", "device", "engine", "memory", "n_jobs", "num_workers", "verbose"}
+_HOW = {
+    *("batch_size", "compile", "device", "engine", "memory", "memory_key", "n_jobs"),
+    *("num_workers", "verbose"),
+}
 _PLAIN = (type(None), str, bytes, int, float, complex, np.dtype)  # repr tells them apart
 
 

@@ -1,11 +1,14 @@
 """Files of results: their types, damaged ones, those of others, and whose results they are."""
 
+import shutil
+
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from full_disk import files_of_at_most
+from PIL import Image
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import (
@@ -18,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sklearn_densconf import GaussianDensityClassifier, distributed
+from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier, distributed
 
 X, Y = load_digits(return_X_y=True)
 DENSITY = GaussianDensityClassifier().fit(X, Y)
@@ -257,6 +260,27 @@ def test_a_model_is_told_by_its_whole_state(tmp_path, model):
     other = clone(model).fit(few, y[::-1])
     with pytest.raises(ValueError, match="another model"):
         distributed.predict(other, few, tmp_path / "results", method="predict")
+
+
+@pytest.mark.parametrize(("key", "sees"), [("file", False), ("content", True)])
+def test_files_are_told_by_their_paths_or_by_their_bytes(tmp_path, key, sees):
+    paths = [tmp_path / f"{number}.bmp" for number in range(3)]
+    for number, path in enumerate(paths):
+        Image.fromarray(np.full((2, 2), 50 * number, np.uint8)).save(path)
+    model = FeatureExtractor(torch.nn.Flatten(), memory_key=key).fit(paths)
+    folder, method = tmp_path / "results", {"method": "transform"}
+    expected = np.array(distributed.predict(model, paths, folder, **method))
+    copied = [shutil.copy(path, path.with_suffix(".copy")) for path in paths]
+    for other in (copied, pd.Series(copied), np.array(copied)) if sees else ():
+        found = distributed.predict(model, other, folder, **method)
+        np.testing.assert_array_equal(found, expected)
+    shutil.copy(paths[0], paths[2])
+    if sees:
+        with pytest.raises(ValueError, match="results of another run, with another X: pass"):
+            distributed.predict(model, paths, folder, **method)
+    else:
+        found = distributed.predict(model, paths, folder, **method)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_the_code_of_a_users_class_is_part_of_the_model(tmp_path):

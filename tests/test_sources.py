@@ -19,6 +19,7 @@ class Counted:
 
     shape = (64,)
     in_memory = False
+    on_disk = False
 
     def __len__(self):
         return 10

@@ -1,5 +1,6 @@
 """Predictions written to a folder shard by shard; what is there already is not computed again."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -67,7 +68,8 @@ def predict(
         If the folder has results of another model, other samples, another method or
         ``shard_size``, or files of these names that no run wrote; if X is empty, the method does
         not return one row per sample, or shards differ in the shape of a row. The whole state of
-        two models is compared. Files in X are compared by their paths, not by their contents.
+        two models is compared. Files in X are compared by their paths, not by their contents,
+        unless the model begins with a `FeatureExtractor` of ``memory_key="content"``.
     TypeError
         If the method returns objects that are neither all strings nor all numbers.
     AttributeError
@@ -93,7 +95,7 @@ def predict(
     check_scalar(shard_size, "shard_size", Integral, min_val=1)
     _bound(model, method)  # a wrong name fails here, not in every worker
     folder = Path(folder).resolve()
-    samples = joblib.hash(X, coerce_mmap=True)
+    samples = _hashed(model, X)
     about = {"model": fingerprint(model), "X": samples, "method": method, "shard_size": shard_size}
     spans = [slice(start, start + shard_size) for start in range(0, len(X), shard_size)]
     parts = [folder / PART.format(span.start) for span in spans]
@@ -114,6 +116,22 @@ def predict(
         part.unlink(missing_ok=True)
     sweep(folder)  # after workers that died
     return np.load(result, mmap_mode="r")
+
+
+def _hashed(model: Any, X: Any) -> str:
+    """Hash the samples; of files the paths, or their bytes where the extractor asks for that."""
+    first = model[0] if isinstance(model, Pipeline) else model
+    is_column = isinstance(X, (list, tuple)) or getattr(X, "ndim", 0) == 1
+    if is_column and getattr(first, "memory_key", None) == "content":
+        X = [_content(item) for item in X]
+    return joblib.hash(X, coerce_mmap=True)
+
+
+def _content(item: Any) -> Any:
+    if isinstance(item, (str, os.PathLike)) and os.path.isfile(item):
+        with open(item, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    return item
 
 
 def _bound(model: Any, method: str) -> Callable[[Any], Any]:

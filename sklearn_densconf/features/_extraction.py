@@ -19,6 +19,7 @@ from sklearn_densconf.features._built import BuiltBackbone
 from sklearn_densconf.features._device import OutOfMemoryError
 from sklearn_densconf.features._forward import Forward, Layered
 from sklearn_densconf.features._frozen import FrozenBackbone
+from sklearn_densconf.features._known import Unkept, filled, unchanged
 from sklearn_densconf.features._layers import OUTPUT
 from sklearn_densconf.features._memory import FeatureStore
 from sklearn_densconf.features._onnx_engine import ExportedTap, Models
@@ -31,6 +32,7 @@ from sklearn_densconf.features.inputs import Batch, Named, Source
 
 BLOCK = 16384  # samples looked up in the memory at once
 KEEP_EVERY = 30.0  # seconds after which computed features are written
+READS = 3  # of a picture that changes each time between its digest and its features
 
 # Values of pictures that a thread of a CPU takes at once: of 224 x 224, 3 or 4 of them. With large
 # batches it waits for memory: MobileNetV2 takes 12 ms a picture in batches of 8 and 39 ms in
@@ -39,7 +41,6 @@ VALUES_AT_ONCE = 2**19
 _TENSOR_CORES = {("cuda", "float16"), ("cuda", "bfloat16")}
 
 Part = tuple[np.ndarray, np.ndarray]  # indices of samples, their features
-_Rows = dict[bytes, np.ndarray]  # features by the digest of their sample
 
 
 @dataclass
@@ -208,18 +209,24 @@ class Extraction:
         return features
 
     def _looked_up(self, store: FeatureStore, source: Source, block: np.ndarray) -> np.ndarray:
-        digests = source.digests(block)
-        numbers = store.find(digests)
-        missing = np.flatnonzero(numbers < 0)
-        if not len(missing):
-            return store.read(numbers)
-        unkept = self._remember(store, source, {int(block[row]): digests[row] for row in missing})
-        numbers = store.find(digests)
-        if not unkept:
-            return store.read(numbers)
-        return _filled(store, numbers, digests, unkept)
+        for _ in range(READS):
+            digests = source.digests(block)
+            numbers = store.find(digests)
+            missing = np.flatnonzero(numbers < 0)
+            if not len(missing):
+                return store.read(numbers)
+            digest_of = {int(block[row]): digests[row] for row in missing}
+            unkept = self._remember(store, source, digest_of)
+            numbers = store.find(digests)
+            changed = [row for row in missing if numbers[row] < 0 and digests[row] not in unkept]
+            if not (changed and source.on_disk):
+                return filled(store, numbers, digests, unkept)
+        raise RuntimeError(
+            f"{source.name(int(block[changed[0]]))} changed each of {READS} times while it was "
+            "read: wait until it is written"
+        )
 
-    def _remember(self, store: FeatureStore, source: Source, digest_of: dict[int, bytes]) -> _Rows:
+    def _remember(self, store: FeatureStore, source: Source, digest_of: dict[int, bytes]) -> Unkept:
         """Compute and keep features that are not kept yet, each picture once.
 
         Returns those that could not be kept.
@@ -235,30 +242,38 @@ class Extraction:
 
     def _compute_and_keep(
         self, store: FeatureStore, source: Source, digest_of: dict[int, bytes]
-    ) -> _Rows:
+    ) -> Unkept:
         chosen = sorted({digest: index for index, digest in digest_of.items()}.values())
         computed: list[Part] = []
-        unkept: _Rows = {}
+        unkept: Unkept = {}
         due = time.monotonic() + KEEP_EVERY
         try:
             for part in self._computed(source, np.array(chosen, np.intp)):
                 computed.append(part)
                 if time.monotonic() > due:
-                    unkept |= self._keep(store, computed, digest_of)
+                    unkept |= self._keep(store, source, computed, digest_of)
                     due = time.monotonic() + KEEP_EVERY
         finally:  # what an interrupted run has computed is kept
-            unkept |= self._keep(store, computed, digest_of)
+            unkept |= self._keep(store, source, computed, digest_of)
         return unkept
 
     def _keep(
-        self, store: FeatureStore, computed: list[Part], digest_of: dict[int, bytes]
-    ) -> _Rows:
-        """Keep what was computed; return what could not be kept."""
+        self,
+        store: FeatureStore,
+        source: Source,
+        computed: list[Part],
+        digest_of: dict[int, bytes],
+    ) -> Unkept:
+        """Keep what was computed, but not of files that changed; return what could not be kept."""
         if not computed:
             return {}
-        digests = [digest_of[int(index)] for indices, _ in computed for index in indices]
-        features = np.concatenate([part for _, part in computed])
+        indices, parts = map(np.concatenate, zip(*computed, strict=True))
         computed.clear()
+        digests = [digest_of[int(index)] for index in indices]
+        rows = unchanged(source, indices, digests)
+        if not rows:
+            return {}
+        digests, features = [digests[row] for row in rows], parts[rows]
         kept = store.add(digests, features, self._widths)
         return {} if kept else dict(zip(digests, features, strict=True))
 
@@ -352,19 +367,6 @@ class Extraction:
             return plan
         tqdm = import_optional("tqdm.auto", "verbose > 0")
         return tqdm.tqdm(plan, desc="Features", unit="batch")
-
-
-def _filled(
-    store: FeatureStore, numbers: np.ndarray, digests: list[bytes], unkept: _Rows
-) -> np.ndarray:
-    """Return features, some of a memory and some that it could not keep."""
-    computed = np.array([digest in unkept for digest in digests]) & (numbers < 0)
-    out = np.empty((len(numbers), len(next(iter(unkept.values())))), np.float32)
-    if not computed.all():
-        out[~computed] = store.read(numbers[~computed])
-    for row in np.flatnonzero(computed):
-        out[row] = unkept[digests[row]]
-    return out
 
 
 def _of_names(batch: Batch, error: TypeError) -> Exception:

@@ -98,6 +98,10 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         network's weights, structure and code, ``layer``, ``pooling``, ``preprocessing``,
         ``precision`` and the shape of a sample. Nothing is ever deleted; what is damaged is set
         aside with a warning, and a folder that cannot be written costs only what would be kept.
+    memory_key : {"file", "content"}, default="file"
+        When a picture file is read to be known again by a hash of its bytes: once in a process,
+        and again where path, inode, size or times have changed; or, with "content", in every call,
+        for disks whose times tell nothing. Then `distributed.predict`, too, compares their bytes.
     verbose : int, default=0
         1 shows the progress of long work (needs tqdm). From scikit-learn 1.9 on, callbacks show
         that of ``fit_transform``: ``set_callbacks(ProgressBar())`` on the extractor, or on the
@@ -156,6 +160,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         compile: bool = False,  # noqa: A002 - the word of torch and skorch
         num_workers: int = 0,
         memory: Any = None,
+        memory_key: str = "file",
         verbose: int = 0,
     ) -> None:
         self.backbone = backbone
@@ -172,6 +177,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         self.compile = compile
         self.num_workers = num_workers
         self.memory = memory
+        self.memory_key = memory_key
         self.verbose = verbose
 
     @with_callbacks
@@ -330,14 +336,10 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         return open_source(self, X, self._reading(self.input_shape_, self.backbone_.input_dtype))
 
     def _reading(self, learned_shape: tuple[int, ...] | None, floats: Any) -> Reading:
-        return Reading(
-            self.preprocessing,
-            self._preprocessing_of_library,
-            None if self.input_shape is None else tuple(self.input_shape),
-            learned_shape,
-            self.exif_transpose,
-            floats,
-        )
+        shape = None if self.input_shape is None else tuple(self.input_shape)
+        preprocessing = self.preprocessing, self._preprocessing_of_library
+        turned, by_content = self.exif_transpose, self.memory_key == "content"
+        return Reading(*preprocessing, shape, learned_shape, turned, floats, by_content)
 
     def _extraction(self) -> Extraction:
         return Extraction(

@@ -12,6 +12,7 @@ from sklearn_densconf.features._layers import OUTPUT
 from sklearn_densconf.features._pooling import NAMES, Pooling, is_pooling
 
 ENGINES = ("torch", "onnxruntime")
+MEMORY_KEYS = ("file", "content")
 _WHOLE = (int, np.integer)
 
 
@@ -58,6 +59,7 @@ def _rules(given: Any) -> dict[str, tuple[bool, str]]:
             shape is None or _is_shape(shape),
             "None or a tuple of positive whole numbers",
         ),
+        "memory_key": (given.memory_key in MEMORY_KEYS, f"one of {list(MEMORY_KEYS)}"),
         "memory": (memory is None or is_folder, "None, a folder or a joblib.Memory"),
     }
 

@@ -43,6 +43,8 @@ class Reading:
         Whether pictures are turned as their EXIF data say.
     floats : torch.dtype
         Type of the floating-point values: float64 for a network of that type, else float32.
+    by_content : bool
+        Whether files are read whenever they are looked for in the memory.
     """
 
     preprocessing: Preprocessing | None
@@ -51,6 +53,7 @@ class Reading:
     learned_shape: Any
     exif_transpose: bool = False
     floats: torch.dtype = torch.float32
+    by_content: bool = False
 
     @property
     def in_fit(self) -> bool:
@@ -178,4 +181,5 @@ def _pictures(pictures: Any, reading: Reading) -> Pictures:
     preprocessing = reading.of_pictures or Plain(reading.input_shape, reading.floats)
     shape = None if reading.of_pictures else reading.input_shape
     wanted = reading.learned_shape or shape
-    return Pictures(pictures, preprocessing, wanted, reading.exif_transpose, reading.floats)
+    how = reading.exif_transpose, reading.floats
+    return Pictures(pictures, preprocessing, wanted, *how, by_content=reading.by_content)

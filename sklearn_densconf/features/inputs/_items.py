@@ -42,6 +42,7 @@ class Items:
     """
 
     in_memory = False
+    on_disk = False
 
     def __init__(
         self,

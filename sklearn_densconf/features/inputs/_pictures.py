@@ -44,6 +44,8 @@ class Pictures:
         Whether pictures are turned as their EXIF data say.
     floats : torch.dtype
         Type of what the preprocessing makes.
+    by_content : bool
+        Whether a file is read for each digest, not only once its times have changed.
     """
 
     in_memory = False
@@ -55,12 +57,15 @@ class Pictures:
         wanted: tuple[int, ...] | None,
         exif_transpose: bool = False,
         floats: torch.dtype = torch.float32,
+        *,
+        by_content: bool = False,
     ) -> None:
+        self._by_content = by_content
         self._items: Any = items  # with a length: `pictures_in` refuses a Dataset without
         self._floats = floats
         self._exif_transpose = exif_transpose
         self._preprocessing = preprocessing
-        self._are_files = not isinstance(items, Dataset) and is_path(items[0])
+        self.on_disk = not isinstance(items, Dataset) and is_path(items[0])
         self.shape = wanted or tuple(self._tensor(0).shape)
         if wanted is not None:
             self.batch(np.array([0]))  # a wrong shape fails before anything long starts
@@ -70,11 +75,11 @@ class Pictures:
 
     def name(self, index: int) -> str:
         """Name a picture in an error, by its path if it has one."""
-        return f"sample {index} ({self._items[index]})" if self._are_files else f"sample {index}"
+        return f"sample {index} ({self._items[index]})" if self.on_disk else f"sample {index}"
 
     def check(self, indices: np.ndarray) -> None:
         """Read the header of every picture file: a bad one fails before anything long starts."""
-        if self._are_files:
+        if self.on_disk:
             for index in indices:
                 if not (is_path(self._items[index]) or is_file_content(self._items[index])):
                     raise ValueError(
@@ -121,7 +126,7 @@ class Pictures:
 
     def digests(self, indices: np.ndarray) -> list[bytes]:
         """Hash the content of pictures: bytes of files, pixels of images in memory."""
-        return [_item_digest(self._item(index)) for index in indices]
+        return [_item_digest(self._item(index), self._by_content) for index in indices]
 
     def content(self, indices: np.ndarray) -> None:
         """Return None: pictures are told apart by digests, which are kept for files."""
@@ -302,9 +307,9 @@ def _called(file: Any) -> str:
     return repr(os.fspath(file)) if is_path(file) else "in a buffer"
 
 
-def _item_digest(item: Any) -> bytes:
+def _item_digest(item: Any, by_content: bool) -> bytes:
     if is_path(item):
-        return _file_digest(os.path.abspath(item))
+        return _read_digest(item) if by_content else _file_digest(os.path.abspath(item))
     if is_file_content(item):
         return digest(start_of("file"), item if isinstance(item, bytes) else item.getvalue())
     if hasattr(item, "convert"):
@@ -322,13 +327,17 @@ def _file_digest(path: str) -> bytes:
     about = os.stat(path)
     changed = max(about.st_mtime_ns, about.st_ctime_ns)
     if abs(time.time_ns() - changed) < _JUST_NOW:  # the next change may have the same time
-        return digest(start_of("file"), Path(path).read_bytes())
+        return _read_digest(path)
     number = about.st_dev, about.st_ino
     return _known_digest(path, number, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
 @lru_cache(maxsize=2**20)
 def _known_digest(path: str, *_about: Any) -> bytes:
+    return _read_digest(path)
+
+
+def _read_digest(path: Any) -> bytes:
     return digest(start_of("file"), Path(path).read_bytes())
 
 

@@ -34,6 +34,7 @@ class Rows:
     """
 
     in_memory = True
+    on_disk = False
 
     def __init__(
         self,

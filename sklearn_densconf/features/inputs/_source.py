@@ -31,6 +31,10 @@ class Source(Protocol):
         one batch.
         """
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether samples are files, which another process may replace while they are read."""
+
     def __len__(self) -> int:
         """Return the number of samples, at least 1."""
 
