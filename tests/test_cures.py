@@ -1,5 +1,6 @@
 """What a newcomer gets wrong, and the cure that the error or warning names."""
 
+import re
 import sys
 import warnings
 
@@ -32,6 +33,14 @@ def test_layers_have_names(layer):
     )
     with pytest.raises(ValueError, match=message):
         _extractor(layer=layer).fit(np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("version", ["2.6.0+cu124", "2.8.0"])
+def test_an_engine_that_an_older_torch_cannot_export_for_names_the_version(monkeypatch, version):
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion(version))
+    message = rf"engine='onnxruntime' needs torch 2\.9 or newer, got {re.escape(version)}: older"
+    with pytest.raises(ImportError, match=message):
+        _extractor(engine="onnxruntime").fit(np.zeros((2, 4), np.float32))
 
 
 def test_a_folder_is_read_by_a_function(tmp_path):

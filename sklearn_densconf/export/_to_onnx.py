@@ -20,10 +20,10 @@ from sklearn_densconf.export._network import ConfidenceNetwork
 from sklearn_densconf.export._parts import Parts, parts_of
 from sklearn_densconf.export._samples import N_EXAMPLES, example_for
 from sklearn_densconf.export._to_torch import PRECISIONS, assembled
+from sklearn_densconf.features._onnx_export import check_exporter
 from sklearn_densconf.features.inputs import Batch, Named
 
 OPSET = 20
-OLDEST_TORCH = (2, 9)  # from which on torch.onnx.export follows torch.export by default
 MOST_BYTES = 2**31 - 2**20  # of weights: a file of protobuf ends at 2 GiB
 
 
@@ -124,13 +124,9 @@ def to_onnx(
 
 
 def _check_libraries(*, check: bool) -> None:
-    if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST_TORCH:
-        raise ImportError(
-            f"export.to_onnx needs torch {'.'.join(map(str, OLDEST_TORCH))} or newer, got "
-            f"{torch.__version__}: older exporters fix the size of the batch"
-        )
-    for library in ("onnx", "onnxscript", *(["onnxruntime"] if check else [])):
-        import_optional(library, "export.to_onnx")
+    check_exporter("export.to_onnx")
+    if check:
+        import_optional("onnxruntime", "export.to_onnx")
 
 
 def _example(parts: Parts, example: Any) -> Batch:

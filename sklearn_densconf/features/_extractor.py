@@ -81,9 +81,9 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     device : str, default="auto"
         Where to compute, chosen when used: "auto" takes CUDA, MPS or the CPU, the first there is.
     engine : {"torch", "onnxruntime"}, default="torch"
-        What runs the network. "onnxruntime" (extra "onnx", on the CPU) takes a half or a third of
-        torch's time. The network is exported once, compared with torch to 1e-4, and kept, in
-        ``memory`` and in pickles. ONNX files are run by it in any case.
+        What runs the network. "onnxruntime" (extra "onnx", torch 2.9 or newer, on the CPU) takes a
+        half or a third of torch's time. The network is exported once, compared with torch to 1e-4,
+        and kept, in ``memory`` and in pickles. ONNX files are run by it in any case.
     precision : {"float32", "bfloat16", "float16"}, default="float32"
         Other than "float32" computes under autocast. Features are float32 in any case, of a network
         of float64 the results of a computation in float64.

@@ -29,6 +29,7 @@ TOLERANCE = 1e-4  # of the largest activation of a sample in a layer
 SAMPLES = "samples"  # what the only input is called
 PURPOSE = "engine='onnxruntime'"
 CURE = "Set engine='torch'"
+OLDEST_TORCH = (2, 9)  # from which on torch.onnx.export follows torch.export by default
 _OPSET = 20
 _FORMAT = 1  # of the models that are kept: changes with what this file makes
 _N_RECENT = 2
@@ -121,14 +122,36 @@ class Exporting:
                 f"{PURPOSE} takes a torch.nn.Module or an ONNX file, and {self.backbone!r} is what "
                 f"cannot be copied. {CURE}"
             )
-        for library in ("onnxruntime", "onnx", "onnxscript"):
-            import_optional(library, PURPOSE)
+        check_exporter(PURPOSE)
+        import_optional("onnxruntime", PURPOSE)
         module = as_module(self.backbone, self.poolings, self.channel_axes, sample)
         assert not any(part.training for part in module.modules())
         batch = between_outliers(sample)
         model = OnnxModel(_content(module, batch[:2]), PURPOSE)
         _check(model, module, batch, {1, 2, largest})
         return model
+
+
+def check_exporter(purpose: str) -> None:
+    """Check that torch can export networks: its version, and the libraries that it asks for.
+
+    Parameters
+    ----------
+    purpose : str
+        What needs it, as the subject of the error's sentence.
+
+    Raises
+    ------
+    ImportError
+        If torch is too old, or a library is missing.
+    """
+    if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST_TORCH:
+        raise ImportError(
+            f"{purpose} needs torch {'.'.join(map(str, OLDEST_TORCH))} or newer, got "
+            f"{torch.__version__}: older exporters fix the size of the batch, or fail"
+        )
+    for library in ("onnx", "onnxscript"):
+        import_optional(library, purpose)
 
 
 def _file_name(key: str, content: bytes) -> str:
