@@ -9,6 +9,7 @@ _EXTRAS = {  # library -> the extra that installs it
     "array_api_compat": "array-api",
     "dask": "dask",
     "distributed": "dask",
+    "huggingface_hub": "timm",
     "matplotlib": "plots",
     "onnx": "onnx",
     "onnxruntime": "onnx",

@@ -1,6 +1,9 @@
 """The backbones that a user can name: library networks, functions, skorch nets."""
 
+import socket
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from torch import nn
 from sklearn_densconf import FeatureExtractor, GaussianDensityClassifier
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._backbones import resolve
+from sklearn_densconf.features._hub import _why_out_of_reach
 
 GREY = np.random.default_rng(0).integers(0, 256, (4, 40, 50), np.uint8)
 
@@ -120,6 +124,55 @@ def test_weights_that_the_library_does_not_know_are_refused_before_a_download(ne
         FeatureExtractor(f"{network}?weights=mine").fit(GREY)
     with pytest.raises(ValueError, match=r"only weights=\.\.\. is known, got 'weight=none'"):
         FeatureExtractor(f"{network}?weight=none").fit(GREY)
+
+
+@pytest.fixture
+def closed_hub(monkeypatch, tmp_path):
+    """The Hub's client, its cache empty, at an address of this machine that nobody answers."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    with socket.socket() as unheard:  # bound, but not listening
+        unheard.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{unheard.getsockname()[1]}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        yield constants
+
+
+def test_weights_of_a_hub_out_of_reach_are_refused_at_once(closed_hub):
+    pytest.importorskip("timm")
+    began = time.monotonic()
+    with pytest.raises(OSError, match=r"could not load its weights \(http://127.*refused.*HF_HOME"):
+        FeatureExtractor("timm:test_vit").fit(GREY)
+    assert time.monotonic() - began < 20  # the client's own retries take 46 seconds
+    assert closed_hub.HF_HUB_OFFLINE is False
+
+
+def test_weights_in_the_cache_of_a_hub_out_of_reach_are_taken(closed_hub):
+    timm, save_file = (
+        pytest.importorskip("timm"),
+        import_optional("safetensors.torch", "").save_file,
+    )
+    torch.manual_seed(3)
+    network = timm.create_model("test_resnet")
+    where = timm.models.get_pretrained_cfg("test_resnet").hf_hub_id
+    stored = Path(closed_hub.HF_HUB_CACHE, f"models--{where.replace('/', '--')}")
+    (stored / "snapshots" / "0123abc").mkdir(parents=True)
+    (stored / "refs").mkdir()
+    (stored / "refs" / "main").write_text("0123abc")
+    save_file(network.state_dict(), stored / "snapshots" / "0123abc" / "model.safetensors")
+    ready = torch.rand(2, 3, 160, 160)
+    with torch.inference_mode():
+        expected = network.eval()(ready)
+    features = FeatureExtractor("timm:test_resnet").fit_transform(ready)
+    np.testing.assert_allclose(features, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_hub_behind_a_proxy_is_left_to_its_client(closed_hub, monkeypatch):
+    assert "refused" in str(_why_out_of_reach(closed_hub.ENDPOINT))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert _why_out_of_reach(closed_hub.ENDPOINT) is None
 
 
 def test_a_library_network_is_built_once_in_a_process():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import nn
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._built import BuiltBackbone
 from sklearn_densconf.features._frozen import FrozenBackbone
+from sklearn_densconf.features._hub import from_hub
 from sklearn_densconf.features._layers import OUTPUT, input_dtype, named_layers
 from sklearn_densconf.features._onnx_file import OnnxFile
 from sklearn_densconf.features._training import train
@@ -185,7 +186,11 @@ def _timm(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
     if not Path(weights).is_file():
         _check_known(f"weights of timm:{name}", weights, ["none", "DEFAULT"])
     wanted = weights == "DEFAULT"
-    network = _downloaded(lambda: timm.create_model(name, pretrained=wanted), f"timm:{name}")
+
+    def build() -> nn.Module:
+        return timm.create_model(name, pretrained=wanted)
+
+    network = _downloaded(partial(from_hub, build) if wanted else build, f"timm:{name}")
     config = timm.data.resolve_model_data_config(network)
     return network, InColour(timm.data.create_transform(**config, is_training=False))
 
