@@ -533,7 +533,7 @@ WRONG = {
     "rows": (
         lambda p, f: ({"nb": GaussianNB().fit(PIXELS, LABELS)}, PIXELS / 16, LABELS),
         {},
-        r"flat rows of 64 pixels, got input_shape=None: set the shape",
+        r"X has 64 columns, got input_shape=None: .*; for a table, take sklearn_densconf\.metrics",
     ),
     "text": (lambda p, f: (p, ["a"] * 2, Y[:2]), {}, "there is no picture 'a'"),
     "numbers": (lambda p, f: (p, np.zeros(3), Y[:3]), {}, "X must be pictures: an array of 2 to 4"),

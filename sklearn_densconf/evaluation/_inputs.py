@@ -99,8 +99,9 @@ def _shape_of_rows(length: int, input_shape: Sequence[int] | None) -> tuple[int,
     shape = tuple(input_shape or ())
     if len(shape) not in (2, 3) or prod(shape) != length:
         raise ValueError(
-            f"X has flat rows of {length} pixels, got input_shape={input_shape}: set the shape of "
-            "a picture, (height, width) or (channels, height, width)"
+            f"X has {length} columns, got input_shape={input_shape}: evaluate distorts pictures. "
+            "Where each row is one, set its shape, (height, width) or (channels, height, width); "
+            "for a table, take sklearn_densconf.metrics"
         )
     return shape
 
