@@ -128,6 +128,8 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="pictures; LeNet-5 is trained on the first two; default: digits")  # fmt: skip
     add("--data", type=Path, metavar="FOLDER",
         help="folder of MNIST's four files, or of train and val of ImageNet")  # fmt: skip
+    add("--links-outside", action="store_true",
+        help="of ImageNet: follow links that lead out of the folder")  # fmt: skip
     add("--backbone", metavar="NAME",
         help="ImageNet's network: torchvision:NAME, timm:NAME, package.module:function or "
         "path/to/file.py:function; default: torchvision:vgg16")  # fmt: skip

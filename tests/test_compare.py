@@ -632,6 +632,35 @@ def test_a_pretrained_network_of_pictures_in_files_is_compared(dark_and_bright, 
     assert str(tmp_path) not in page
 
 
+def test_pictures_that_are_links_out_of_the_folder_are_compared_if_asked(
+    dark_and_bright, tmp_path, capsys
+):
+    (tmp_path / "own.py").write_text(TOY)
+    for path in dark_and_bright.rglob("*.png"):
+        link = tmp_path / "subset" / path.relative_to(dark_and_bright)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    where = ["--data", str(tmp_path / "subset"), "--backbone", f"{tmp_path}/own.py:network"]
+    asked = ["compare", "--dataset", "imagenet", *where, "--seeds", "1", "--quick"]
+    asked += ["--out", str(tmp_path / "out")]
+    with pytest.warns(UserWarning, match=r"60 links that lead out .*\(--links-outside\)"):
+        assert main(asked) == 2
+    assert "has no pictures" in capsys.readouterr().err
+    assert main([*asked, "--links-outside"]) == 0
+    assert _results(tmp_path / "out")["n_train"] == 8
+
+
+def test_a_class_with_too_few_held_out_pictures_to_halve_twice_is_named(
+    dark_and_bright, tmp_path, capsys
+):
+    (tmp_path / "own.py").write_text(TOY)
+    for i in range(3, 8):
+        (dark_and_bright / "val" / "n02102040" / f"{i}.png").unlink()
+    where = ["--data", str(dark_and_bright), "--backbone", f"{tmp_path}/own.py:network"]
+    assert main(["compare", "--dataset", "imagenet", *where, "--out", str(tmp_path / "out")]) == 2
+    assert "class n02102040 has 3 held-out pictures, wanted at least 4" in capsys.readouterr().err
+
+
 def test_out_of_distribution_features_are_not_the_most_familiar_to_the_relative_form():
     draw = np.random.default_rng(0)
     k, d, n = 5, 200, 400  # variation in 20 of 200 directions

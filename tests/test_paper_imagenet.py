@@ -127,6 +127,22 @@ def test_a_network_of_those_classes_alone_is_taken_as_it_is(pictures: Path, tmp_
     )
 
 
+def test_links_that_lead_out_of_the_folder_are_followed_if_asked(
+    pictures: Path, tmp_path: Path
+) -> None:
+    subset = tmp_path / "subset"
+    for path in pictures.rglob("*.png"):
+        link = subset / path.relative_to(pictures)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    words = ["figure1", "--dataset", "imagenet", "--data", subset, "--backbone", _toy(tmp_path, 2)]
+    words += ["--quick", "--out", tmp_path / "out"]
+    with pytest.warns(UserWarning, match="lead out of the folder"):
+        assert main(list(map(str, words))) == 2
+    assert main([*map(str, words), "--links-outside"]) == 0
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["n_train"] == 6
+
+
 def test_a_module_that_can_be_imported_is_a_backbone_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ SOFTMAX = "softmax"
 COMPARED = (SOFTMAX, OPEN_SET)
 MEASURED = (_errors.CASE, _unknown.CASE, _rejection.CASE, _attack.CASE, _cost.CASE)
 CASES = (_glance.CASE, *MEASURED)
+_FEWEST_HELD_OUT = 4  # of a class
 _MOST_ATTACKED = 1000  # pictures, of which a share of 0.1 % can be seen
 
 
@@ -62,6 +63,7 @@ class Question:
     attacked: int | None = None  # pictures; None: all, or 100 of ImageNet where there is no GPU
     seeds: int = 3  # trainings, or draws of the halves and of the noise
     quick: bool = False
+    links_outside: bool = False  # whether ImageNet's links that lead out of its folder are followed
 
     def settings(self) -> Settings:
         """Return what the study needs to know."""
@@ -72,6 +74,7 @@ class Question:
             backbone=self.backbone or VGG16,
             quick=self.quick,
             attacked=self.attacked,
+            links_outside=self.links_outside,
         )
 
     def layers(self) -> list[str]:
@@ -99,6 +102,7 @@ def compare(
     """
     earlier = [read_results(path) for path in beside]
     study = load_study(question.settings())
+    _check_numbers(study.dataset.test.y, study.dataset.classes)
     others = {folder.name: load_strangers(folder) for folder in question.unknown}
     runs = [
         _run_once(study, question, others, seed, out / "cache") for seed in range(question.seeds)
@@ -123,6 +127,15 @@ def compare(
     if page is not None:
         write_page([evaluation.results, *earlier], CASES, COMPARED, page)
     return report
+
+
+def _check_numbers(y: np.ndarray, classes: Sequence[str]) -> None:
+    counts = np.bincount(y)
+    if (fewest := counts.min()) < _FEWEST_HELD_OUT:
+        raise ValueError(
+            f"class {classes[int(counts.argmin())]} has {fewest} held-out pictures, wanted at "
+            f"least {_FEWEST_HELD_OUT}: they are halved twice, to calibrate and to measure"
+        )
 
 
 def _run_once(

@@ -202,7 +202,7 @@ def _warn_of(folder: Path, others: list[str], outside: list[str]) -> None:
     if outside:
         warnings.warn(
             f"{folder} has {len(outside)} links that lead out of the folder, such as {outside[0]}: "
-            "they are left out. Pass links_outside=True to follow them",
+            "they are left out. To follow them, pass links_outside=True (--links-outside)",
             UserWarning,
             stacklevel=4,
         )

@@ -85,6 +85,8 @@ def _add_experiment(parser: argparse.ArgumentParser, name: str) -> None:
     add("--backbone", default=VGG16, metavar="NAME",
         help="ImageNet's network: torchvision:NAME, timm:NAME, package.module:function or "
         "path/to/file.py:function; default: %(default)s")  # fmt: skip
+    add("--links-outside", action="store_true",
+        help="of ImageNet: follow links that lead out of the folder")  # fmt: skip
     add("--out", type=Path, default=Path("paper"), help="folder of the results")
     add("--quick", action="store_true", help="few pictures and severities: to try the command")
     add("--seeds", type=_positive, default=1, metavar="N", help="number of trainings")

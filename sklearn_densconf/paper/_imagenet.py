@@ -12,15 +12,20 @@ from sklearn_densconf.paper._data import Dataset, Folder
 _CHUNK = 250  # pictures of 224 x 224 x 3 bytes: 38 MB
 
 
-def load_cropped_imagenet(folder: Folder, backbone: Backbone) -> tuple[Dataset, np.ndarray]:
+def load_cropped_imagenet(
+    folder: Folder, backbone: Backbone, *, links_outside: bool = False
+) -> tuple[Dataset, np.ndarray]:
     """Return the pictures of ILSVRC2012, or of a subset of its classes, and the logits they need.
 
     ``folder`` holds ``train`` and ``val``; the network has 1000 logits, or one for each class in
     the folder, in their order. Pictures are uint8, cropped as the network's preprocessing does it;
     labels count the classes that are there, and the second result, int64 of shape (n_classes,),
-    says which logits are theirs.
+    says which logits are theirs. Links that lead out of the folder are followed if asked.
     """
-    train, val = (load_imagenet(folder, split=split) for split in ("train", "val"))
+    train, val = (
+        load_imagenet(folder, split=split, links_outside=links_outside)
+        for split in ("train", "val")
+    )
     present = np.unique(train.y)
     if not np.array_equal(present, np.unique(val.y)):
         n_common = len(np.intersect1d(present, val.y))

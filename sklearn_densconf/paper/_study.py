@@ -27,7 +27,7 @@ from sklearn_densconf.paper._train import WEIGHT_DECAY, train_lenet5
 
 VGG16 = "torchvision:vgg16"
 _ATTACKED_WHERE_SLOW = 100  # pictures of ImageNet on a CPU
-_QUICK = {"digits": (20, 5), "mnist": (20, 5), "imagenet": (4, 2)}  # pictures per class
+_QUICK = {"digits": (20, 5), "mnist": (20, 5), "imagenet": (4, 4)}  # pictures per class
 Network = Callable[[Dataset, int, joblib.Memory], nn.Module]
 Loaded = tuple[Dataset, str, Network]
 
@@ -65,6 +65,7 @@ class Settings:
     severities: dict[str, list[float]] | None = None  # those that are not the paper's
     attacked: int | None = None  # None takes all pictures, on ImageNet 100 if there is no GPU
     strangers: Path | None = None  # folder of out-of-distribution pictures in MNIST's format
+    links_outside: bool = False  # whether ImageNet's links that lead out of its folder are followed
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as numbers and strings; of folders and files their names only."""
@@ -115,7 +116,7 @@ def _mnist(settings: Settings) -> Loaded:
 def _imagenet(settings: Settings) -> Loaded:
     folder = _folder(settings)
     backbone = load_backbone(settings.backbone)
-    dataset, outputs = load_cropped_imagenet(folder, backbone)
+    dataset, outputs = load_cropped_imagenet(folder, backbone, links_outside=settings.links_outside)
     network = backbone.on_pixels(outputs.tolist())
     name = settings.backbone.rpartition(":")[2].partition("?")[0]
     return dataset, name, lambda *_: network  # it is trained already
