@@ -96,7 +96,7 @@ def write_content(path: Path, content: bytes) -> None:
 
 def write_array(
     path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: Any, key: str
-) -> None:
+) -> str:
     """Write an array in parts, and a checksum behind it: whole or not at all.
 
     Not mapped into memory: where the disk is full a write raises OSError, a page ends the process.
@@ -113,6 +113,11 @@ def write_array(
         Its type, which is not object.
     key : str
         What the array is; it enters the checksum, so that no other array passes for this one.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file's bytes, in hexadecimal digits.
     """
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
         summed = _Summed(file, key)
@@ -120,7 +125,7 @@ def write_array(
         np.lib.format.write_array_header_2_0(summed, header | {"shape": shape})
         for part in parts:
             summed.write(np.ascontiguousarray(part, dtype).tobytes())
-        file.write(summed.digest.digest())
+        return summed.close()
 
 
 def is_sound(path: Path, key: str, n_rows: int) -> bool:
@@ -254,8 +259,15 @@ class _Summed:
 
     def __init__(self, file: BinaryIO, key: str) -> None:
         self._file = file
-        self.digest = hashlib.sha256(key.encode())
+        self._of_all = hashlib.sha256()
+        self._keyed = hashlib.sha256(key.encode())
 
     def write(self, content: bytes) -> int:
-        self.digest.update(content)
+        self._of_all.update(content)
+        self._keyed.update(content)
         return self._file.write(content)
+
+    def close(self) -> str:
+        """Write the checksum, and return the one of all bytes."""
+        self.write(self._keyed.digest())
+        return self._of_all.hexdigest()

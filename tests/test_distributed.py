@@ -31,10 +31,15 @@ from sklearn_densconf import (
     SoftmaxClassifier,
     distributed,
 )
+from sklearn_densconf.distributed import _folder
 
 X, Y = load_digits(return_X_y=True)
 CLASSES = range(10)
 DENSITY = GaussianDensityClassifier().fit(X, Y)
+
+
+def _interrupted(*_):
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -250,9 +255,13 @@ def test_predict_ends_after_the_whole_process_was_killed(tmp_path):
     assert len(list(folder.iterdir())) == 2
 
 
-def test_a_finished_run_is_read_from_its_folder(tmp_path):
-    first = distributed.predict(DENSITY, X, tmp_path)
-    (tmp_path / "from-0.npy").touch()  # left by a kill between the last two steps
+def test_a_finished_run_is_read_from_its_folder(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(_folder.Run, "delete", _interrupted)  # between the last two steps
+        with pytest.raises(KeyboardInterrupt):
+            distributed.predict(DENSITY, X, tmp_path)
+    assert (tmp_path / "from-0.npy").exists()
+    first = np.load(tmp_path / "predict_proba.npy")
     written = (tmp_path / "predict_proba.npy").stat().st_mtime_ns
     np.testing.assert_array_equal(distributed.predict(DENSITY, X, tmp_path), first)
     assert (tmp_path / "predict_proba.npy").stat().st_mtime_ns == written

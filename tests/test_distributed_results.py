@@ -191,8 +191,8 @@ def test_a_damaged_run_file_is_named(tmp_path):
 def test_a_folder_of_a_newer_version_says_so(tmp_path):
     distributed.predict(DENSITY, X, tmp_path)
     path = tmp_path / "run.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
-    with pytest.raises(ValueError, match=r"run\.json is of version 2, .* knows 1: update it"):
+    path.write_text(path.read_text().replace('"version": 2', '"version": 3'))
+    with pytest.raises(ValueError, match=r"run\.json is of version 3, .* knows 2: update it"):
         distributed.predict(DENSITY, X, tmp_path)
 
 

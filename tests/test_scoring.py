@@ -236,6 +236,22 @@ def test_a_run_with_skip_broken_is_not_finished_without(damaged, model, tmp_path
     assert _score(model, damaged, "--out", table, "--skip-broken") == 0
 
 
+def test_files_of_others_beside_the_shards_outlive_them(folder, model, tmp_path, monkeypatch):
+    def full(*_):
+        (tmp_path / "scores.csv.parts" / "notes.txt").write_text("mine")
+        raise OSError(28, "No space left on device")
+
+    table = tmp_path / "scores.csv"
+    monkeypatch.setattr(_run, "write_table", full)
+    assert _score(model, folder, "--out", table) == 2
+    monkeypatch.undo()
+    for _ in range(2):
+        assert _score(model, folder, "--out", table) == 0
+        table.unlink()
+        assert {path.name for path in tmp_path.rglob("*")} >= {"notes.txt"}
+        assert not list(tmp_path.rglob("from-*")) + list(tmp_path.rglob("run.json"))
+
+
 PREPROCESSING = """
 import numpy as np
 def crop(picture):

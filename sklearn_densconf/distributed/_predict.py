@@ -1,7 +1,6 @@
 """Predictions written to a folder shard by shard; what is there already is not computed again."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,7 +17,7 @@ from sklearn_densconf._array import to_numpy
 from sklearn_densconf._files import write_array
 from sklearn_densconf._fingerprint import fingerprint
 from sklearn_densconf.distributed._engine import each
-from sklearn_densconf.distributed._folder import claim, is_there, key_of, sweep
+from sklearn_densconf.distributed._folder import Run, key_of, sweep
 
 PART = "from-{}.npy"  # by the number of its first sample
 
@@ -36,9 +35,10 @@ def predict(
 
     Results are written shard by shard, each under another name first, so that a shard is there
     whole or not at all. After a kill the same call computes only the missing shards. At the end the
-    shards become one file, ``<method>.npy``. Each file has a checksum, which every call verifies:
-    a damaged one is computed again, with a warning. Only files of the run are ever deleted or
-    replaced. One process at a time may use a folder.
+    shards become one file, ``<method>.npy``. The folder's manifest, ``run.json``, says what the run
+    is and lists its files, each with its rows and checksum, which every call verifies: a damaged
+    file is computed again, with a warning. Only files of the manifest are ever deleted or replaced,
+    and temporary ones of dead processes. One process at a time may use a folder.
 
     Parameters
     ----------
@@ -66,7 +66,8 @@ def predict(
     ------
     ValueError
         If the folder has results of another model, other samples, another method or
-        ``shard_size``, or files of these names that no run wrote; if X is empty, the method does
+        ``shard_size``, files of these names that the run did not write, or a damaged manifest; if
+        X is empty, the method does
         not return one row per sample, or shards differ in the shape of a row. The whole state of
         two models is compared. Files in X are compared by their paths, not by their contents,
         unless the model begins with a `FeatureExtractor` of ``memory_key="content"``.
@@ -100,20 +101,18 @@ def predict(
     spans = [slice(start, start + shard_size) for start in range(0, len(X), shard_size)]
     parts = [folder / PART.format(span.start) for span in spans]
     result = folder / f"{method}.npy"
-    claim(folder, about, [result, *parts])
+    n_rows = {part: min(shard_size, len(X) - s.start) for part, s in zip(parts, spans, strict=True)}
+    run = Run(folder, about, {result: len(X), **n_rows})
     sweep(folder)  # after a run that was killed
-    key = json.dumps(about)
-    if not is_there(result, key, len(X)):
-        missing = (
-            (X[span], part)
-            for span, part in zip(spans, parts, strict=True)
-            if not is_there(part, key, min(shard_size, len(X) - span.start))
-        )
-        for _ in each(partial(_write, method=method, key=key), model, missing, n_jobs, folder):
-            pass
-        _join(parts, result, len(X), key)
-    for part in parts:
-        part.unlink(missing_ok=True)
+    if not run.has(result):
+        shards = zip(spans, parts, strict=True)
+        missing = ((X[span], part) for span, part in shards if not run.has(part))
+        task = partial(_write, method=method, key=run.key)
+        with run.noting():
+            for written in each(task, model, missing, n_jobs, folder):
+                run.note(*written)
+            run.note(result, _join(parts, result, len(X), run.key))
+    run.delete(parts)
     sweep(folder)  # after workers that died
     return np.load(result, mmap_mode="r")
 
@@ -142,7 +141,7 @@ def _bound(model: Any, method: str) -> Callable[[Any], Any]:
     return lambda X: last(model[:-1].transform(X))
 
 
-def _write(model: Any, shard: tuple[Any, Path], method: str, key: str) -> None:
+def _write(model: Any, shard: tuple[Any, Path], method: str, key: str) -> tuple[Path, str]:
     X, path = shard
     values = _without_objects(np.asarray(to_numpy(_bound(model, method)(X))), method)
     if values.shape[:1] != (len(X),):
@@ -150,7 +149,7 @@ def _write(model: Any, shard: tuple[Any, Path], method: str, key: str) -> None:
             f"{method} returned an array of shape {values.shape} for {len(X)} samples: it must "
             "return one row per sample"
         )
-    write_array(path, [values], values.shape, values.dtype, key_of(path, key))
+    return path, write_array(path, [values], values.shape, values.dtype, key_of(path, key))
 
 
 def _without_objects(values: np.ndarray, method: str) -> np.ndarray:
@@ -169,7 +168,7 @@ def _without_objects(values: np.ndarray, method: str) -> np.ndarray:
     return plain
 
 
-def _join(parts: list[Path], result: Path, n_samples: int, key: str) -> None:
+def _join(parts: list[Path], result: Path, n_samples: int, key: str) -> str:
     """Write one file of all shards, which need not fit into memory."""
 
     def mapped() -> Iterator[np.ndarray]:  # one at a time: each holds a file open
@@ -181,4 +180,5 @@ def _join(parts: list[Path], result: Path, n_samples: int, key: str) -> None:
         found = sorted(f"{dtype} {shape}" for dtype, shape in rows)
         raise ValueError(f"shards cannot be joined, because their rows differ: {found}")
     dtype = np.result_type(*(dtype for dtype, _ in rows))  # as long as the longest label
-    write_array(result, mapped(), (n_samples, *shapes.pop()), dtype, key_of(result, key))
+    shape = n_samples, *shapes.pop()
+    return write_array(result, mapped(), shape, dtype, key_of(result, key))

@@ -1,7 +1,5 @@
 """The whole command: list, score in shards, and join them in one table."""
 
-import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +15,7 @@ import numpy as np
 from sklearn_densconf._files import UNFINISHED, whole_file
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.distributed._engine import each
-from sklearn_densconf.distributed._folder import claim, is_there, sweep
+from sklearn_densconf.distributed._folder import Run, delete_run, sweep
 from sklearn_densconf.scoring._listing import Listing, find_pictures, write_listing
 from sklearn_densconf.scoring._models import identity, read_scorer
 from sklearn_densconf.scoring._shards import write_shard
@@ -74,19 +72,29 @@ def score(job: Job) -> Path:
     if not job.out.parent.is_dir():
         raise FileNotFoundError(f"--out: there is no folder {job.out.parent}")
     discarded = job.out.with_name(f"{UNFINISHED}{job.folder.name}")
-    shutil.rmtree(discarded, ignore_errors=True)  # a kill came while it was being deleted
+    _delete(discarded)  # a kill came while it was being deleted
     if job.out.exists() and not job.folder.exists():
         raise FileExistsError(f"--out {job.out} is there: delete it, or give another name")
     scorer = read_scorer(job.model, job.preprocessing, _threads(job))
-    with _claimed(job) as (listing, key):
-        _score_missing(job, scorer, listing, key)
+    with _claimed(job) as (listing, run):
+        _score_missing(job, scorer, listing, run)
         parts = _Parts(job.folder, listing)
         label = parts.label(job.skip_broken)
         with whole_file(job.out) as unfinished:
             write_table(unfinished, parts, label, job.out.suffix)
-    job.folder.rename(discarded)  # at once: the table is done
-    shutil.rmtree(discarded, ignore_errors=True)
+    with suppress(OSError):  # files of others are in a folder of this name
+        job.folder.rename(discarded)  # at once: the table is done
+    _delete(discarded)
+    _delete(job.folder)
     return job.out
+
+
+def _delete(folder: Path) -> None:
+    """Delete the shards of a run that is over; files of others stay, and the folder with them."""
+    delete_run(folder)
+    (folder / PATHS).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty, or not there
+        folder.rmdir()
 
 
 def _threads(job: Job) -> int:
@@ -99,7 +107,7 @@ def _threads(job: Job) -> int:
 
 
 @contextmanager
-def _claimed(job: Job) -> Iterator[tuple[Listing, str]]:
+def _claimed(job: Job) -> Iterator[tuple[Listing, Run]]:
     """List the pictures, and take the folder of the shards; leave no empty one."""
     job.folder.mkdir(exist_ok=True)
     try:
@@ -112,8 +120,9 @@ def _claimed(job: Job) -> Iterator[tuple[Listing, str]]:
                 "pictures": listing.digest,
                 "shard_size": SHARD,
             }
-            claim(job.folder, about, [])
-        yield listing, json.dumps(about)
+            n_rows = {_part(job, n): listing.size(n) for n in range(len(listing))}
+            run = Run(job.folder, about, n_rows)
+        yield listing, run
     finally:
         _discard_if_empty(job.folder)
 
@@ -126,23 +135,29 @@ def _discard_if_empty(folder: Path) -> None:
             folder.rmdir()
 
 
-def _score_missing(job: Job, scorer: Any, listing: Listing, key: str) -> None:
+def _score_missing(job: Job, scorer: Any, listing: Listing, run: Run) -> None:
     """Score the shards that are not there."""
     progress = _Progress(listing, None if job.quiet else sys.stderr)
-    task = partial(write_shard, key=key, skip_broken=job.skip_broken)
+    task = partial(write_shard, key=run.key, skip_broken=job.skip_broken)
 
     def missing() -> Iterator[tuple[list[str], Path]]:
         for number in range(len(listing)):
-            place = job.folder / PART.format(number * SHARD)
-            if is_there(place, key, listing.size(number)):
+            place = _part(job, number)
+            if run.has(place):
                 progress.found(listing.size(number))
             else:
                 yield listing.shard(number), place
 
-    with _workers(job), closing(each(task, scorer, missing(), _n_jobs(job), job.folder)) as done:
-        for n_pictures, n_broken in done:
+    tasks = each(task, scorer, missing(), _n_jobs(job), job.folder)
+    with run.noting(), _workers(job), closing(tasks) as done:
+        for written, n_pictures, n_broken in done:
+            run.note(*written)
             progress.add(n_pictures, n_broken)
     progress.end()
+
+
+def _part(job: Job, number: int) -> Path:
+    return job.folder / PART.format(number * SHARD)
 
 
 def _n_jobs(job: Job) -> int | None:

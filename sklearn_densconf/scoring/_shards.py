@@ -41,7 +41,7 @@ _OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno
 
 def write_shard(
     scorer: Scorer, shard: tuple[list[str], Path], key: str, skip_broken: bool
-) -> tuple[int, int]:
+) -> tuple[tuple[Path, str], int, int]:
     """Score a shard in a worker and write its rows; return how many there are, and are broken.
 
     Parameters
@@ -57,6 +57,8 @@ def write_shard(
 
     Returns
     -------
+    written : tuple of Path and str
+        The file, and its SHA-256.
     n_pictures, n_broken : int
         Number of pictures, and of those that could not be read.
 
@@ -72,8 +74,8 @@ def write_shard(
     else:
         parts = [(list(range(len(paths))), scorer(paths))]
     rows = _rows(len(paths), parts, reasons)
-    write_array(place, [rows], rows.shape, rows.dtype, key_of(place, key))
-    return len(paths), len(reasons)
+    sha256 = write_array(place, [rows], rows.shape, rows.dtype, key_of(place, key))
+    return (place, sha256), len(paths), len(reasons)
 
 
 def _skipping(

@@ -365,7 +365,7 @@ def _counted(job):
 
     def counting(*arguments):
         job.n_written += 1
-        write(*arguments)
+        return write(*arguments)
 
     _predict.write_array = counting
     try:
