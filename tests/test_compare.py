@@ -248,6 +248,39 @@ def test_the_detectors_of_pytorch_ood_are_called_as_it_documents(peers, known, n
     np.testing.assert_allclose(_score(peers, known, name), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["Mahalanobis", "Mahalanobis, relative"])
+def test_a_distance_from_fewer_samples_than_features_is_as_exact_as_its_formula(name):
+    pytest.importorskip("pytorch_ood")
+    draw = np.random.default_rng(0)
+    y, centres = np.arange(90) % K, draw.normal(size=(K, 128))
+    near, far = (
+        (centres[y] + scale * draw.normal(size=(90, 128))).astype(np.float32) for scale in (1, 1.5)
+    )
+    logits = np.zeros((90, K), np.float32)
+    train, new = Activations(near, logits), Activations(far, logits)
+    peer = next(peer for peer in _pytorch_ood.PEERS if peer.name == name)
+    score = peer.fit(Known(train, y, new, y, None))
+
+    def distances(centre, deviations):
+        scatter = deviations.T @ deviations + 1e-6 * np.eye(128)
+        return ((far - centre) @ np.linalg.inv(scatter) * (far - centre)).sum(axis=1)
+
+    means = np.stack([near[y == code].mean(axis=0, dtype=float) for code in range(K)])
+    nearest = np.min([distances(mean, near - means[y]) for mean in means], axis=0)
+    relative = name != "Mahalanobis"
+    mean = near.mean(axis=0, dtype=float)
+    expected = distances(mean, near - mean) - nearest if relative else -nearest / 2
+    np.testing.assert_allclose(score(new), expected, rtol=1e-4)
+    assert (nearest > 0).all()
+
+
+def test_a_detector_is_fitted_in_its_own_type_and_leaves_torchs_as_it_is(known):
+    pytest.importorskip("pytorch_ood")
+    peer = next(peer for peer in _pytorch_ood.PEERS if peer.name == "Mahalanobis")
+    assert peer.fit(known)(known.held_out).dtype == np.float64
+    assert torch.zeros(1).dtype == torch.get_default_dtype() == torch.float32
+
+
 def test_openmax_equals_that_of_pytorch_ood_where_a_batch_has_all_classes(known):
     library = pytest.importorskip("pytorch_ood.detector")
     z, y = known.train.logits, known.y

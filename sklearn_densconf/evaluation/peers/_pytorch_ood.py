@@ -31,17 +31,41 @@ def _detector(name: str) -> Any:
     return getattr(import_module(_LIBRARY), name)
 
 
-def _fit_features(name: str, known: Known, **options: Any) -> Score:
+def _fit_features(
+    name: str, known: Known, dtype: type[np.floating] = np.float32, **options: Any
+) -> Score:
     detector = _detector(name)(None, **options)
-    features = np.asarray(known.train.features, np.float32)
-    detector.fit_features(_tensor(features), _tensor(np.asarray(known.y, np.int64)))
-    return partial(_of_features, detector)
+    features = _tensor(np.asarray(known.train.features, dtype))
+    with _made_in(features.dtype):
+        detector.fit_features(features, _tensor(np.asarray(known.y, np.int64)))
+    return partial(_of_features, detector, dtype)
 
 
-def _of_features(detector: Any, activations: Activations) -> np.ndarray:
+def _of_features(detector: Any, dtype: type[np.floating], activations: Activations) -> np.ndarray:
     """Compute the score, of which larger ones mean out-of-distribution there."""
-    features = np.asarray(activations.features, np.float32)
+    features = np.asarray(activations.features, dtype)
     return -detector.predict_features(_tensor(features)).numpy()
+
+
+def _made_in(dtype: Any) -> Any:
+    """Return a context in which the sums of this thread's detectors begin in a type.
+
+    Their covariance has a ridge of 1e-6 of a sum: in float32 its inverse is noise where units are
+    dead or samples fewer than features, and squared distances are negative.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Begun(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            given = dict(kwargs or {})
+            if func in (torch.zeros, torch.eye):
+                given.setdefault("dtype", dtype)
+            return func(*args, **given)
+
+    return Begun()
 
 
 def _fit_neighbours(known: Known) -> Score:
@@ -79,8 +103,11 @@ def _of_maps(detector: Any, activations: Activations) -> np.ndarray:
 
 
 _FITS: dict[str, tuple[Callable[[Known], Score], str]] = {
-    "Mahalanobis": (partial(_fit_features, "Mahalanobis"), "of pytorch-ood"),
-    "Mahalanobis, relative": (partial(_fit_features, "RMD"), "of pytorch-ood: RMD"),
+    "Mahalanobis": (partial(_fit_features, "Mahalanobis", dtype=np.float64), "of pytorch-ood"),
+    "Mahalanobis, relative": (
+        partial(_fit_features, "RMD", dtype=np.float64),
+        "of pytorch-ood: RMD",
+    ),
     "class Gaussians": (partial(_fit_features, "GMM"), "of pytorch-ood: GMM"),
     "kNN": (_fit_neighbours, "of pytorch-ood: the 50th neighbour, of at most 10,000 pictures"),
     "ViM": (_fit_vim, "of pytorch-ood"),
