@@ -164,6 +164,8 @@ def test_mlflow_logs_loads_and_predicts(digits, fitted, tmp_path, monkeypatch):
 @pytest.fixture
 def service(digits, tmp_path):
     """The service in a process of its own, on a port that was free."""
+    if torch.__version__ < (2, 9):
+        pytest.skip("older exporters of torch fix the size of the batch")
     for library in ("fastapi", "uvicorn"):
         pytest.importorskip(library)
     X, y = digits

@@ -144,8 +144,9 @@ class Layers(nn.Module):
 
     @property
     def _dtype(self) -> torch.dtype:
-        floating = (p.dtype for p in self.network.parameters() if p.is_floating_point())
-        return next(floating, torch.float32)
+        # A list: torch 2.6 cannot compile next() of an iterator with a default.
+        floating = [p.dtype for p in self.network.parameters() if p.is_floating_point()]
+        return floating[0] if floating else torch.float32
 
 
 class _Rows:
