@@ -46,7 +46,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         left there is removed, too.
     """
     sweep(path.parent)
-    with _unfinished(path.parent) as unfinished:
+    with naming(path), _unfinished(path.parent) as unfinished:
         yield unfinished
         _bring_to_disk(unfinished)
         unfinished.replace(path)
@@ -69,7 +69,7 @@ def whole_files(folder: Path) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    with _unfinished(folder) as unfinished:
+    with naming(folder), _unfinished(folder) as unfinished:
         unfinished.mkdir()
         yield unfinished
         written = sorted(unfinished.iterdir())
@@ -78,6 +78,29 @@ def whole_files(folder: Path) -> Iterator[Path]:
         for path in written:
             path.replace(folder / path.name)
         _bring_to_disk(folder)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have errors of the disk name a file: of one that is being written they know another name.
+
+    Parameters
+    ----------
+    path : Path
+        What the user knows.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename2 is None and _is_unknown(error.filename):
+            error.filename = str(path)
+        raise
+
+
+def _is_unknown(name: Any) -> bool:
+    """Tell whether a file's name in an error tells the user nothing."""
+    is_name = isinstance(name, (str, bytes, os.PathLike))
+    return not is_name or is_unfinished(Path(os.fsdecode(name)))
 
 
 def write_content(path: Path, content: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import joblib
 
-from sklearn_densconf._files import UNFINISHED
+from sklearn_densconf._files import UNFINISHED, naming
 from sklearn_densconf._machine import keep_freed_memory
 from sklearn_densconf.distributed._model_file import forget_model, read_model, write_model
 
@@ -61,7 +61,8 @@ def each(
     prefix = f"{UNFINISHED}model-"
     with TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as name:
         model_folder = Path(name)
-        write_model(model, model_folder)
+        with naming(model_folder):
+            write_model(model, model_folder)
         try:
             yield from _persistently(task, model_folder, shards, n_jobs)
         finally:
