@@ -178,7 +178,7 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             coverage keeps the risk, so that everything is.
         """
         self._check_parameters()
-        y = column_or_1d(to_numpy(y) if hasattr(y, "shape") else np.asarray(y), warn=True)
+        y = column_or_1d(to_numpy(y), warn=True)
         if _is_fitted(self.estimator):
             self.estimator_ = self.estimator
         else:

@@ -235,3 +235,17 @@ def test_numbers_that_are_where_they_should_be_are_not_copied():
     tensor = torch.arange(3.0)
     assert as_like(tensor, tensor).data_ptr() == tensor.data_ptr()
     assert to_numpy([1, 2]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_classes_far_from_the_rest_are_measured_from_their_own_mean(covariance_type, library):
+    rng = np.random.default_rng(0)
+    X = np.r_[rng.normal(0, 1, (50, 2)), rng.normal(2, 1, (50, 2)), rng.normal(1e9, 1, (50, 2))]
+    y = np.repeat([0, 1, 2], 50)
+    ours = GaussianDensityClassifier(covariance_type, temperature=1.0, var_smoothing=0)
+    expected = GaussianDensityClassifier(covariance_type, temperature=1.0, var_smoothing=0)
+    distances = expected.fit(X, y).mahalanobis(X)
+    Z = library.asarray(X)
+    found = to_numpy(ours.fit(Z, library.asarray(y)).mahalanobis(Z))
+    near = np.eye(3, dtype=bool)[y]
+    np.testing.assert_allclose(found[near], distances[near], rtol=1e-6)

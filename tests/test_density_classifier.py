@@ -231,3 +231,16 @@ def test_a_class_without_weight_is_refused(data):
     X, y = data
     with pytest.raises(ValueError, match=r"classes \[2\] have samples of weight 0 only"):
         DensityClassifier(KernelDensity()).fit(X, y, (y < 2).astype(float))
+
+
+class Infinite(Constant):
+    """Has an infinite density everywhere."""
+
+    def score_samples(self, X):
+        return np.full(len(X), np.inf)
+
+
+def test_an_infinite_density_is_refused_by_name(data):
+    density = DensityClassifier(Infinite()).fit(*data)
+    with pytest.raises(ValueError, match=r"of Infinite\(\), .* got NaN or infinity: take another"):
+        density.predict_proba(data[0])

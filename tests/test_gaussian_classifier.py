@@ -11,6 +11,7 @@ from sklearn.discriminant_analysis import (
     LinearDiscriminantAnalysis,
     QuadraticDiscriminantAnalysis,
 )
+from sklearn.exceptions import NotFittedError
 from sklearn.naive_bayes import GaussianNB
 from versions import older
 
@@ -324,3 +325,9 @@ def test_long_input_is_evaluated_in_chunks_with_the_same_result(monkeypatch):
     for name in methods:
         np.testing.assert_allclose(getattr(density, name)(X), whole[name], rtol=1e-12)
     np.testing.assert_allclose(density.confidence(X, y), of_labels, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["means_", "covariances_"])
+def test_what_is_learned_is_asked_for_after_fit(name):
+    with pytest.raises(NotFittedError, match="GaussianDensityClassifier instance is not fitted"):
+        getattr(GaussianDensityClassifier(), name)

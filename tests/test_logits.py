@@ -18,7 +18,14 @@ from sklearn_densconf import (
     OpenSetClassifier,
     SoftmaxClassifier,
 )
-from sklearn_densconf.density._logits import fit_temperature, in_order, tempered, warn_of_order
+from sklearn_densconf.density._logits import (
+    fit_temperature,
+    in_order,
+    softmax_of_labels,
+    tempered,
+    warn_of_activations,
+    warn_of_order,
+)
 
 DIGITS = np.array(
     ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"], object
@@ -319,3 +326,46 @@ def test_what_tempered_logits_share_is_clipped_at_both_ends():
     tempered_, shared = tempered(np.array([[1.5e308, 1e308], [-1.5e308, -1.6e308]]), 0.5)
     np.testing.assert_array_equal(shared, [[limit], [-limit]])
     np.testing.assert_allclose(tempered_, [[0, -1e308], [0, -2e307]], rtol=1e-9)
+
+
+def test_a_shift_of_all_logits_changes_no_softmax_to_the_last_bit():
+    logits = np.random.default_rng(0).integers(-8, 8, (50, 4)) / 2
+    codes = np.arange(50) % 4
+    expected = softmax_of_labels(logits, codes)(0.5)
+    shifted = softmax_of_labels(logits + 2.0**51, codes)(0.5)  # halves are numbers there
+    np.testing.assert_array_equal(shifted, expected)
+
+
+@pytest.mark.parametrize("k", [2, 3, 10])
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+def test_logits_that_are_always_wrong_get_the_largest_temperature(k, factor):
+    logits = factor * np.random.default_rng(k).normal(size=(200, k))
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    largest = np.exp(7) * np.sqrt(np.mean(centred**2))
+    np.testing.assert_allclose(fit_temperature(logits, logits.argmin(axis=1)), largest, rtol=1e-9)
+
+
+def test_the_order_of_logits_of_no_meaning_is_not_doubted():
+    classes, told = np.arange(20), 0
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_of_order(rng.normal(size=(340, 20)), rng.integers(20, size=340), classes, "")
+        told += len(caught)
+    assert told == 0  # a gain of 4 standard deviations, by chance in fewer than 1 of 30,000
+
+
+def test_a_tenth_of_zeros_is_enough_to_doubt_logits():
+    logits = np.linspace(0, 1.8, 10).reshape(2, 5)
+    with pytest.warns(UserWarning, match="10% of them are exactly 0"):
+        warn_of_activations(logits)
+
+
+@pytest.mark.parametrize("n", [1, 9, 99])
+@pytest.mark.parametrize("margin", [0.5, 4.0])
+def test_logits_that_are_always_right_get_one_more_sample_of_any_label(n, margin):
+    logits, codes = np.tile([margin, -margin], (n, 1)), np.zeros(n, int)
+    right = (n + 0.5) / (n + 1)  # n of n + 1, and half a sample of two labels
+    expected = 2 * margin / logit(right)
+    np.testing.assert_allclose(fit_temperature(logits, codes), expected, rtol=1e-6)

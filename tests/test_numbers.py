@@ -368,3 +368,13 @@ def test_only_a_point_beyond_the_limit_is_moved(covariance_type):
     together = density.mahalanobis(np.vstack([near, far, near]))
     np.testing.assert_allclose(together[[0, 2]], np.repeat(density.mahalanobis(near), 2, axis=0))
     np.testing.assert_allclose(together[0], _distances_from_means(density, near)[0], rtol=1e-9)
+
+
+def test_a_variance_that_is_lost_beside_its_small_weight_is_refused():
+    rng = np.random.default_rng(0)
+    X = np.r_[1e-100 * rng.normal(size=(50, 1)), 1e-140 * rng.normal(size=(50, 1))]
+    y = np.repeat([0, 1], 50)
+    weight = np.where(y == 0, 1.0, 1e-42)
+    with pytest.raises(ValueError, match=r"a variance is .*, too small to divide by beside the"):
+        _plain(var_smoothing=0).fit(X, y, weight)
+    _plain(var_smoothing=0).fit(X, y)  # of weight 1 it is not

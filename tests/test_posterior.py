@@ -17,7 +17,7 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
@@ -233,3 +233,11 @@ def test_threads_are_chosen_by_the_multiplications_of_all_samples(monkeypatch, n
     model.confidence(X[:50])
     model.predict_proba(X[:50])
     assert told == [50 * each] * 2
+
+
+def test_a_column_of_labels_is_taken_with_a_word():
+    X, y = load_iris(return_X_y=True)
+    density = GaussianDensityClassifier().fit(X, y)
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        found = density.confidence(X, y[:, None])
+    np.testing.assert_array_equal(found, density.confidence(X, y))

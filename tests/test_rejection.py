@@ -4,7 +4,7 @@ import joblib
 import numpy as np
 import pytest
 from scipy.stats import binom
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -279,3 +279,44 @@ def test_the_display_draws_what_is_rejected(held_out):
     assert display.lines_[0].get_ydata()[-1] == pytest.approx(mean)
     assert display.ax_.get_xlabel().startswith("α")
     assert display.lines_[1].get_label() == "softmax: worst class"
+
+
+def test_both_halves_have_the_same_share_of_every_class():
+    X, y = load_iris(return_X_y=True)
+    rejector = ConformalRejector(GaussianDensityClassifier(), random_state=0).fit(X, y)
+    np.testing.assert_array_equal(rejector.estimator_.class_count_, [25, 25, 25])
+
+
+def test_a_class_of_one_sample_cannot_be_in_both_halves():
+    X, y = load_iris(return_X_y=True)
+    y = np.where(np.arange(150) == 140, 3, y)
+    rejector = ConformalRejector(GaussianDensityClassifier(), per_class=False, random_state=0)
+    np.testing.assert_array_equal(rejector.fit(X, y).classes_, [0, 1, 2, 3])
+
+
+class OfNames(ClassifierMixin, BaseEstimator):
+    """A density of samples that are arrays and lists by name."""
+
+    def fit(self, X, y):
+        self.density_ = GaussianDensityClassifier().fit(self._rows(X), y)
+        self.classes_ = self.density_.classes_
+        return self
+
+    def predict_proba(self, X):
+        return self.density_.predict_proba(self._rows(X))
+
+    def predict(self, X):
+        return self.density_.predict(self._rows(X))
+
+    @staticmethod
+    def _rows(X):
+        return np.c_[X["array"], np.array(X["list"])]
+
+
+def test_a_mapping_is_halved_as_an_array():
+    X, y = load_iris(return_X_y=True)
+    by_name = {"array": X[:, :2], "list": X[:, 2:].tolist()}
+    found = ConformalRejector(OfNames(), random_state=0).fit(by_name, y)
+    expected = ConformalRejector(GaussianDensityClassifier(), random_state=0).fit(X, y)
+    np.testing.assert_array_equal(found.predict(by_name), expected.predict(X))
+    assert found.coverage_ == expected.coverage_
