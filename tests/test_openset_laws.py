@@ -43,3 +43,10 @@ def test_samples_elsewhere_than_those_of_fit_are_refused(method):
         message = rf"passed to OpenSetClassifier\.{method}\(\) must use the same namespace"
         with pytest.raises(ValueError, match=message):
             getattr(model, method)(*arguments)
+
+
+@pytest.mark.parametrize("priors", [[0.5, 0.5], [2, -1, 0], [0.5, 0.5, 0.5]])
+def test_wrong_priors_are_refused_by_the_first_batch(priors):
+    X, y = RNG.normal(size=(90, 7)), np.arange(90) % 3
+    with pytest.raises(ValueError, match=r"[Pp]riors (must|should)"):
+        OpenSetClassifier(priors=priors).partial_fit(X, y, classes=range(3))
