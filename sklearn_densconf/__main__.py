@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ Confidences of classifiers that fall when they should.
   score     pictures with a model from a file: label, confidence, known and score, as a table
   compare   softmax, open-set, densities and the detectors of pytorch-ood on one network:
             who finds errors, who is calibrated, who knows what is out of distribution
+  report    your own fitted models on your labelled pictures: what each loses, and a page
 
 "COMMAND --help" says more of each. The paper's figures: python -m sklearn_densconf.paper --help
 """
@@ -39,8 +40,8 @@ _SCORE = """\
 Score pictures with a model from a file, and write a table.
 
 MODEL   a pipeline that joblib or sklearn_densconf.io.save wrote, or the file of export.to_onnx.
-        A joblib file runs code when it is loaded: take only what you trust. One of io.save must
-        need no code: its network has a name, "timm:NAME" for instance, or is an ONNX file.
+        A joblib file runs code when it is loaded: take only what you trust. One of io.save runs
+        what --allow-code and --network name, and nothing else.
 INPUT   a folder, with all that is below it; pictures; a text file with one path a line; or a
         pattern in quotes, such as "photos/**/*.jpg"
 """
@@ -51,6 +52,7 @@ examples:
   python -m sklearn_densconf score model.onnx list.txt "more/*.png" --out scores.csv --skip-broken
   python -m sklearn_densconf score model.onnx photos --out scores.csv --preprocessing crop.py:crop
   python -m sklearn_densconf score pipe.joblib photos --out scores.parquet --dask tcp://host:8786
+  python -m sklearn_densconf score pipe.densconf photos --out scores.csv --network nets.py:lenet
 
 columns:
   path         as INPUT gives it
@@ -64,6 +66,32 @@ columns:
 
 The table is there whole or not at all. Meanwhile finished parts are in OUT.parts: after a kill, the
 same command goes on from there. A table in Parquet needs pip install 'sklearn_densconf[score]'.
+
+exit codes: 0; 2 where the input is wrong, a picture cannot be read or the disk is full, which one
+line on stderr explains; 130 if interrupted
+"""
+
+_REPORT = """\
+Measure how far to trust the confidences of your own models, on labelled pictures, and write a page.
+
+MODEL   as "score" takes it: what joblib or sklearn_densconf.io.save wrote, or the file of
+        export.to_onnx; or NAME=MODEL. The usual confidence, softmax for instance, comes first.
+INPUT   pictures that no model was fitted to: a folder with a folder for each class, or a table,
+        .csv or .parquet, with the columns path and label
+"""
+_REPORT_MORE = """\
+examples:
+  python -m sklearn_densconf report softmax.joblib openset.joblib held_out --out report
+  python -m sklearn_densconf report a=1.onnx b=2.onnx labels.csv --out report --unknown textures
+  python -m sklearn_densconf report pipe.densconf held_out --out report --network nets.py:lenet
+
+It measures errors found and calibration on the pictures as they are, with noise, blur and JPEG,
+and on pictures that are out of distribution. It prints what each model loses, then all tables, and
+writes report.html, results.json and figures to OUT, together at the end. Features are kept in
+OUT/cache: the same command goes on from what is done.
+
+Labels are the model's by name. Where the model's are 0, 1, ... and the folders have other names,
+they are the numbers of the sorted folders, as load_image_folder gives them.
 
 exit codes: 0; 2 where the input is wrong, a picture cannot be read or the disk is full, which one
 line on stderr explains; 130 if interrupted
@@ -102,6 +130,14 @@ def _score(**options: Any) -> Path:
     return score(Job(**options))
 
 
+def _report(**options: Any) -> Path:
+    from sklearn_densconf.scoring._report import Request, report
+
+    place, told = report(Request(**options))
+    print(told)
+    return place
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sklearn_densconf",
@@ -109,9 +145,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s COMMAND ...",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(
+        prog=parser.prog, required=True, metavar="COMMAND", help=argparse.SUPPRESS
+    )
     _add_score(commands)
     _add_compare(commands)
+    _add_report(commands)
     return parser
 
 
@@ -165,16 +204,47 @@ def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add("inputs", nargs="+", metavar="INPUT", help="what to score")
     add("--out", type=Path, required=True, metavar="FILE",
         help="the table, ending in .csv or .parquet; it must not be there")  # fmt: skip
-    add("--skip-broken", action="store_true",
-        help="go on past pictures that cannot be read, with the reason in the table")  # fmt: skip
-    add("--preprocessing", metavar="NAME",
-        help="for an ONNX file: package.module:function or path/to/file.py:function, from a "
-        "picture of PIL to an array (c, h, w); default: pixels in [0, 1], as they are")  # fmt: skip
+    _add_reading(add)
     workers = parser.add_mutually_exclusive_group()
     workers.add_argument("--jobs", type=_workers, default=1, metavar="N",
         help="worker processes on this machine, -1 for one a core; default: 1")  # fmt: skip
     workers.add_argument("--dask", metavar="ADDRESS",
         help="of a Dask scheduler, whose workers see all files here")  # fmt: skip
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "report",
+        usage="%(prog)s MODEL [MODEL ...] INPUT --out FOLDER [options]",
+        description=_REPORT,
+        epilog=_REPORT_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_report)
+    add = parser.add_argument
+    add("models", nargs="+", metavar="MODEL", help="files of models")
+    add("pictures", type=Path, metavar="INPUT", help="labelled pictures")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="folder of the report")
+    add("--unknown", type=Path, nargs="+", default=(), metavar="FOLDER",
+        help="out-of-distribution pictures, each folder with all that is below it")  # fmt: skip
+    add("--cases", nargs="+", choices=("clean", "sweep", "strips", "unknown"), metavar="CASE",
+        help="of clean, sweep (noise, blur, JPEG), strips, unknown; default: all")  # fmt: skip
+    _add_reading(add)
+
+
+def _add_reading(add: Callable[..., Any]) -> None:
+    """Add how pictures and models are read."""
+    add("--skip-broken", action="store_true",
+        help="go on past pictures that cannot be read, and tell the reason")  # fmt: skip
+    add("--preprocessing", metavar="NAME",
+        help="for an ONNX file: package.module:function or path/to/file.py:function, from a "
+        "picture of PIL to an array (c, h, w); default: pixels in [0, 1], as they are")  # fmt: skip
+    add("--allow-code", action="append", default=[], metavar="NAME",
+        help="a function, package.module:function, that a file of io.save may import and call; "
+        "may be given again")  # fmt: skip
+    add("--network", metavar="NAME",
+        help="for a file of io.save that has weights alone: package.module:function or "
+        "path/to/file.py:function, which builds the network")  # fmt: skip
     add("--quiet", action="store_true", help="tell no progress")
 
 

@@ -31,7 +31,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, beside itself
     "monitoring": set(),
     "openset": {"density"},
     "rejection": set(),
-    "scoring": {"datasets", "distributed", "io"},
+    "scoring": {"datasets", "distributed", "evaluation", "io"},
     "paper": {"adversarial", "baselines", "datasets", "density", "displays", "distortions"}
     | {"distributed", "evaluation", "features", "metrics", "openset", "__init__"},
 }

@@ -384,7 +384,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_table(folder, model, tmp_path):
         (["{bad}", "{folder}", "--out", "{tmp}/t.csv"], "cannot read"),
         (
             ["{saved}", "{folder}", "--out", "{tmp}/t.csv"],
-            "here give a file of joblib or of ex",
+            "give --network package.module:function or --network path/to/file.py:function",
         ),
         (["{head}", "{folder}", "--out", "{tmp}/t.csv"], "wanted one of pictures (n, c, h, w)"),
         (["{model}", "{tmp}/no", "--out", "{tmp}/t.csv"], "is neither there nor a pattern"),
@@ -477,6 +477,92 @@ def test_the_help_has_examples_and_exit_codes(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["score", "m", "i", "--out", "o.csv", "--jobs", "0"])
     assert "must be at least 1" in capsys.readouterr().err
+
+
+NETWORKS = """
+import numpy as np
+import torch
+
+def build():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 20), torch.nn.ReLU())
+
+def seeded():
+    torch.manual_seed(0)
+    return build()
+
+def pixels(picture):
+    return torch.from_numpy(np.asarray(picture.convert("L"), np.float32)[None] / 255)
+
+def number():
+    return 3
+
+def fails():
+    raise RuntimeError("not today")
+"""
+
+
+@pytest.fixture
+def saved(pipe, tmp_path):
+    """Files of `io.save` that need code: of the network, or of its builder and preprocessing."""
+    place = tmp_path / "code"
+    place.mkdir()
+    (place / "nets_of_score.py").write_text(NETWORKS)
+    io.save(pipe, place / "weights.densconf")
+    code = (
+        "import joblib, sys; from sklearn.pipeline import make_pipeline; import nets_of_score; "
+        "from sklearn_densconf import FeatureExtractor, io; pipe = joblib.load(sys.argv[1]); "
+        "extractor = FeatureExtractor('nets_of_score:seeded', preprocessing=nets_of_score.pixels); "
+        "io.save(make_pipeline(extractor.fit(sys.argv[3:]), pipe[-1]), sys.argv[2])"
+    )
+    joblib.dump(pipe, place / "pipe.joblib")
+    Image.new("L", (8, 8)).save(place / "one.png")
+    arguments = [place / name for name in ("pipe.joblib", "named.densconf", "one.png")]
+    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, cwd=place)
+    return place
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["weights.densconf", "--network", "nets_of_score.py:build", "--jobs", "2"],
+        ["weights.densconf", "--network", "nets_of_score:build"],
+        [
+            "named.densconf",
+            *(f"--allow-code=nets_of_score:{name}" for name in ("seeded", "pixels")),
+        ],
+    ],
+    ids=["file", "module", "names"],
+)
+def test_a_file_of_io_save_runs_the_code_that_is_named(folder, saved, arguments):
+    file, *options = arguments
+    assert _score(saved / "pipe.joblib", folder, "--out", saved / "wanted.csv") == 0
+    command = _command(file, folder, "--out", "scores.csv", *options)
+    subprocess.run(command, check=True, cwd=saved)
+    assert (saved / "scores.csv").read_text() == (saved / "wanted.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["named.densconf"], "asks for code: to import and call ['nets_of_score:pixels', 'nets_o"),
+        (["named.densconf", "--allow-code", "a:b"], "If you know it, give --allow-code for each"),
+        (["weights.densconf", "--network", "{code}:number"], "returns a int, wanted a torch.nn.M"),
+        (["weights.densconf", "--network", "{code}:fails"], "fails() fails (RuntimeError: not to"),
+        (["weights.densconf", "--network", "{code}:none"], "has no none"),
+        (["weights.densconf", "--network", "no_such:f"], "cannot be imported (ModuleNotFoundError"),
+        (["weights.densconf", "--network", "torch.nn:Flatten"], "network= is not the one that was"),
+        (["weights.densconf", "--network", "build"], "--network must be package.module:function"),
+        (["pipe.joblib", "--network", "{code}:build"], "--network is for files of io.save that h"),
+    ],
+)
+def test_code_that_is_not_named_or_wrong_is_one_line(folder, saved, capsys, arguments, message):
+    file, *options = arguments
+    options = [option.format(code=saved / "nets_of_score.py") for option in options]
+    assert _score(saved / file, folder, "--out", saved / "scores.csv", *options) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not list(saved.glob("scores.csv*"))
 
 
 @pytest.mark.slow

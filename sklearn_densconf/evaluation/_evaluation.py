@@ -11,6 +11,7 @@ from sklearn_densconf.evaluation._case import Case, collect_findings, show_cases
 from sklearn_densconf.evaluation._figures import save_figure
 from sklearn_densconf.evaluation._report import Words, as_page
 from sklearn_densconf.evaluation._run import without_arrays
+from sklearn_densconf.evaluation._tables import losses_table
 
 
 class Evaluation:
@@ -65,6 +66,23 @@ class Evaluation:
             | {"better": finding.winner}
             for finding in collect_findings(self._shown)
         ]
+
+    def losses(self) -> str:
+        """Return as text what each pipeline loses; the usual confidence, the first, comes last.
+
+        Returns
+        -------
+        str
+            A table for each: the measure, its own number, the best one, and whose that is.
+        """
+        findings = collect_findings(self._shown)
+        if not findings:
+            return "nothing was compared: give several pipelines, the usual confidence first"
+        tables = [(name, losses_table(findings, name)) for name in reversed(self._compared)]
+        return "\n\n".join(
+            table.as_text() if table.rows else f"{name} loses nothing that was measured"
+            for name, table in tables
+        )
 
     def figures(self) -> dict[str, Any]:
         """Draw the figure of each case that has one.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -139,9 +140,9 @@ def _decoded(item: Any) -> np.ndarray:
         pixels = item
     else:
         try:
-            picture = image.open(item) if _is_path(item) else item
-            is_grey = picture.getbands()[0] in ("1", "L")
-            pixels = np.asarray(picture.convert("L" if is_grey else "RGB"))
+            with image.open(item) if _is_path(item) else nullcontext(item) as picture:
+                is_grey = picture.getbands()[0] in ("1", "L")
+                pixels = np.asarray(picture.convert("L" if is_grey else "RGB"))
         except FileNotFoundError as error:
             raise FileNotFoundError(f"there is no picture {os.fspath(item)!r}") from error
         except (OSError, SyntaxError) as error:

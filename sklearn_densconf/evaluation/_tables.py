@@ -64,6 +64,21 @@ def findings_tables(findings: Sequence[Finding], compared: Sequence[str]) -> dic
     }
 
 
+def losses_table(findings: Sequence[Finding], name: str) -> Table:
+    """Return where another confidence is better than this one, by as much as is shown."""
+    header = [f"{name} loses", name, "best", "whose"]
+    return Table(header, [row for finding in findings if (row := _loss(finding, name))])
+
+
+def _loss(finding: Finding, name: str) -> list[str]:
+    measure, means = finding.measure, {k: v.mean() for k, v in finding.values.items()}
+    best = max(means, key=lambda rival: means[rival] * (1 if measure.larger_is_better else -1))
+    if round(means[best], measure.decimals) == round(means[name], measure.decimals):
+        return []
+    shown = [over_runs(finding.values[each], measure.unit) for each in (name, best)]
+    return [f"{measure.name}, {finding.pictures} ({measure.note})", *shown, best]
+
+
 def _row(finding: Finding) -> list[str]:
     measure = finding.measure
     name = f"{measure.name}, {finding.pictures} ({measure.note})"

@@ -1,1 +1,1 @@
-"""Score folders of pictures with a model from a file, in shards, into one table."""
+"""Score folders of pictures with a model from a file, and report on models from files."""

@@ -1,21 +1,17 @@
 """Models from files: pipelines that joblib or `io.save` wrote, and ONNX files."""
 
 import hashlib
-import sys
 import warnings
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import cloudpickle
 import joblib
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
 from sklearn_densconf._array import to_numpy
+from sklearn_densconf.scoring._code import Code, function_of
 from sklearn_densconf.scoring._onnx import OnnxScorer
 from sklearn_densconf.scoring._shards import Scorer, Scores, one_line
 
@@ -48,7 +44,7 @@ class EstimatorScorer:
         )
 
 
-def read_scorer(file: Path, preprocessing: str | None, n_threads: int) -> Scorer:
+def read_scorer(file: Path, preprocessing: str | None, n_threads: int, code: Code) -> Scorer:
     """Read a model.
 
     Parameters
@@ -59,6 +55,8 @@ def read_scorer(file: Path, preprocessing: str | None, n_threads: int) -> Scorer
         "package.module:function" or "path/to/file.py:function", for an ONNX file.
     n_threads : int
         Threads of onnxruntime.
+    code : Code
+        What a file of `io.save` may run.
 
     Returns
     -------
@@ -70,22 +68,69 @@ def read_scorer(file: Path, preprocessing: str | None, n_threads: int) -> Scorer
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it holds no classifier, is damaged, or a newer version wrote it.
+        If it holds no classifier, is damaged, a newer version wrote it, or it needs other code.
+    """
+    if is_onnx(file):
+        function = None if preprocessing is None else function_of(preprocessing, "--preprocessing")
+        scorer: Scorer = OnnxScorer(file, function, n_threads)
+    else:
+        if preprocessing is not None:
+            raise ValueError("--preprocessing is for ONNX files: a pipeline brings its own")
+        scorer = EstimatorScorer(load_classifier(file, code))
+    code.check_used()
+    return scorer
+
+
+def is_onnx(file: Path) -> bool:
+    """Tell whether a model is of ONNX; check that it is there.
+
+    Parameters
+    ----------
+    file : Path
+        The model.
+
+    Returns
+    -------
+    bool
+        By the name of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
     """
     if not file.is_file():
         raise FileNotFoundError(f"there is no model {file}")
-    if file.suffix == ".onnx":
-        function = None if preprocessing is None else _function(preprocessing)
-        return OnnxScorer(file, function, n_threads)
-    if preprocessing is not None:
-        raise ValueError("--preprocessing is for ONNX files: a pipeline brings its own")
-    model = _loaded(file)
+    return file.suffix == ".onnx"
+
+
+def load_classifier(file: Path, code: Code) -> Any:
+    """Load what joblib or `io.save` wrote.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    code : Code
+        What a file of `io.save` may run.
+
+    Returns
+    -------
+    classifier
+        With ``predict_proba``.
+
+    Raises
+    ------
+    ValueError
+        If it holds no classifier, is damaged, a newer version wrote it, or it needs other code.
+    """
+    model = _loaded(file, code)
     if not hasattr(model, "predict_proba"):
         raise ValueError(
             f"{file} holds a {type(model).__name__}, wanted a classifier or a pipeline that ends "
             "in one"
         )
-    return EstimatorScorer(model)
+    return model
 
 
 def identity(file: Path, preprocessing: str | None) -> str:
@@ -111,12 +156,12 @@ def identity(file: Path, preprocessing: str | None) -> str:
     return digest.hexdigest()
 
 
-def _loaded(file: Path) -> Any:
+def _loaded(file: Path, code: Code) -> Any:
     """Load a pipeline; say of what is wrong with the file that it is the file."""
     with file.open("rb") as content:
         begins = content.read(len(_SAVED))
     if begins == _SAVED:
-        return _without_code(file)
+        return code.load(file)
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", InconsistentVersionWarning)
@@ -128,21 +173,6 @@ def _loaded(file: Path) -> Any:
         ) from error
     _check_versions(file, [each.message for each in told])
     return model
-
-
-def _without_code(file: Path) -> Any:
-    """Load a file of `io.save`; where it needs code, tell what a command line can take instead."""
-    from sklearn_densconf.io import load
-
-    try:
-        return load(file)
-    except (PermissionError, ValueError) as error:
-        if "allow_code=" in str(error) or "network=" in str(error):
-            raise ValueError(
-                f"{one_line(error)}. That takes Python, where io.load can be given it: here give a "
-                "file of joblib or of export.to_onnx"
-            ) from error
-        raise
 
 
 def _check_versions(file: Path, told: Sequence[Any]) -> None:
@@ -159,27 +189,3 @@ def _is_newer(warning: InconsistentVersionWarning) -> bool:
     versions = (warning.original_sklearn_version, warning.current_sklearn_version)
     original, current = ([int(n) for n in v.split(".")[:2]] for v in versions)
     return original > current
-
-
-def _function(name: str) -> Callable[[Any], Any]:
-    """Return a function by name; one of a file travels to workers with its code."""
-    home, colon, function = name.rpartition(":")
-    if not colon:
-        raise ValueError(
-            "--preprocessing must be package.module:function or path/to/file.py:function, got "
-            f"{name!r}"
-        )
-    module = _module_of_file(Path(home)) if home.endswith(".py") else import_module(home)
-    if not hasattr(module, function):
-        raise ValueError(f"--preprocessing: {home} has no {function}")
-    return getattr(module, function)
-
-
-def _module_of_file(path: Path) -> ModuleType:
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise FileNotFoundError(f"--preprocessing: there is no Python file {path}")
-    module = sys.modules[path.stem] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    cloudpickle.register_pickle_by_value(module)
-    return module

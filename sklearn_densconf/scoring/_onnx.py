@@ -44,27 +44,48 @@ class OnnxScorer:
         self._check()
 
     def __call__(self, paths: Sequence[str]) -> Scores:
-        """Return the scores of pictures: the next batch is decoded while one is in the network."""
-        batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
-        names = [each.name for each in self._session.get_outputs()]
+        """Return the scores of pictures."""
+        columns = self.outputs(paths)
+        return Scores(
+            self.classes[columns["label"]],
+            columns["probabilities"].max(axis=1),
+            columns.get("known"),
+            columns.get("score"),
+        )
+
+    def outputs(self, pictures: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Return what the file gives: the next batch is decoded while one is in the network.
+
+        Parameters
+        ----------
+        pictures : sequence of path or picture of PIL
+            Any number but none.
+
+        Returns
+        -------
+        dict of str to ndarray
+            "label", the number of the class, "probabilities", and "known" and "score" if it has
+            them.
+
+        Raises
+        ------
+        ValueError
+            If a picture cannot be read, has another shape, or gives NaN.
+        """
+        batches = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
+        names = self.gives
         input_name = self._session.get_inputs()[0].name
         found = [
             self._session.run(names, {input_name: batch})
             for batch in ahead(self._batch, batches, n_threads=1, n_waiting=1)
         ]
         columns = dict(zip(names, map(np.concatenate, zip(*found, strict=True)), strict=True))
-        code, probabilities = columns["label"], columns["probabilities"]
-        if (wrong := np.flatnonzero(code < 0)).size:
+        if (wrong := np.flatnonzero(columns["label"] < 0)).size:
             raise ValueError(
-                f"{paths[wrong[0]]} gives NaN or infinite activations: look at that picture, or at "
-                "the preprocessing"
+                f"{pictures[wrong[0]]} gives NaN or infinite activations: look at that picture, or "
+                "at the preprocessing"
             )
-        return Scores(
-            np.asarray(self._classes)[code],
-            probabilities.max(axis=1),
-            columns.get("known"),
-            columns.get("score"),
-        )
+        return columns
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _MADE_AGAIN}
@@ -85,13 +106,19 @@ class OnnxScorer:
                 "version wrote it, upgrade onnxruntime; else export it again"
             ) from error
 
+    @property
+    def gives(self) -> list[str]:
+        """Names of what `outputs` returns."""
+        return [each.name for each in self._session.get_outputs()]
+
     @cached_property
-    def _classes(self) -> list[Any]:
+    def classes(self) -> np.ndarray:
+        """Names of the classes."""
         metadata = self._session.get_modelmeta().custom_metadata_map
-        return json.loads(metadata["classes"])
+        return np.asarray(json.loads(metadata["classes"]))
 
     def _check(self) -> None:
-        outputs = {each.name for each in self._session.get_outputs()}
+        outputs = set(self.gives)
         metadata = self._session.get_modelmeta().custom_metadata_map
         inputs = self._session.get_inputs()
         if not outputs.issuperset(NEEDED) or "classes" not in metadata:
@@ -106,10 +133,10 @@ class OnnxScorer:
                 "the pipeline with its network, not the classifier alone"
             )
 
-    def _batch(self, paths: Sequence[str]) -> np.ndarray:
-        return np.stack([self._picture(path) for path in paths])
+    def _batch(self, pictures: Sequence[Any]) -> np.ndarray:
+        return np.stack([self._picture(each) for each in pictures])
 
-    def _picture(self, path: str) -> np.ndarray:
+    def _picture(self, path: Any) -> np.ndarray:
         about = self._session.get_inputs()[0]
         picture = _decoded(path, about.shape[1])
         if self._preprocessing is None:
@@ -134,14 +161,17 @@ class OnnxScorer:
         return values.astype(_TYPES[about.type], copy=False)
 
 
-_MADE_AGAIN = ("_session", "_classes")
+_MADE_AGAIN = ("_session", "classes")
 
 
-def _decoded(path: str, n_channels: Any) -> Any:
+def _decoded(path: Any, n_channels: Any) -> Any:
     image = import_optional("PIL.Image", "Reading pictures")
+    mode = "L" if n_channels == 1 else "RGB"
+    if isinstance(path, image.Image):
+        return path.convert(mode)
     try:
         with image.open(path) as picture:
-            return picture.convert("L" if n_channels == 1 else "RGB")
+            return picture.convert(mode)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no picture {path!r}") from error
     except Exception as error:  # PIL raises many kinds on damaged files, and for bombs

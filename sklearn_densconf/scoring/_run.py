@@ -17,7 +17,7 @@ from sklearn_densconf._optional import import_optional
 from sklearn_densconf.distributed._engine import each
 from sklearn_densconf.distributed._folder import Run, delete_run, sweep
 from sklearn_densconf.scoring._listing import Listing, find_pictures, write_listing
-from sklearn_densconf.scoring._models import identity, read_scorer
+from sklearn_densconf.scoring._models import Code, identity, read_scorer
 from sklearn_densconf.scoring._shards import write_shard
 from sklearn_densconf.scoring._tables import check_suffix, write_table
 
@@ -37,6 +37,8 @@ class Job:
     jobs: int = 1
     dask: str | None = None
     quiet: bool = False
+    allow_code: Sequence[str] = ()
+    network: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -75,7 +77,8 @@ def score(job: Job) -> Path:
     _delete(discarded)  # a kill came while it was being deleted
     if job.out.exists() and not job.folder.exists():
         raise FileExistsError(f"--out {job.out} is there: delete it, or give another name")
-    scorer = read_scorer(job.model, job.preprocessing, _threads(job))
+    code = Code(job.allow_code, job.network)
+    scorer = read_scorer(job.model, job.preprocessing, _threads(job), code)
     with _claimed(job) as (listing, run):
         _score_missing(job, scorer, listing, run)
         parts = _Parts(job.folder, listing)

@@ -86,7 +86,7 @@ def _skipping(
         return [(chosen, scorer([paths[index] for index in chosen]))]
     except (OSError, ValueError) as error:
         _raise_if_of_the_machine(error)
-        found = {index: reason for index in chosen if (reason := _undecodable(paths[index]))}
+        found = {index: reason for index in chosen if (reason := why_unreadable(paths[index]))}
         if not found and len(chosen) == 1:
             found = {chosen[0]: one_line(error)}
     reasons |= found
@@ -102,8 +102,19 @@ def _raise_if_of_the_machine(error: Exception) -> None:
         raise error
 
 
-def _undecodable(path: str) -> str:
-    """Return why a picture cannot be decoded; nothing if it can."""
+def why_unreadable(path: str) -> str:
+    """Return why a picture cannot be decoded.
+
+    Parameters
+    ----------
+    path : str
+        Its file.
+
+    Returns
+    -------
+    str
+        One line; nothing if it can be decoded.
+    """
     image = import_optional("PIL.Image", "Reading pictures")
     try:
         with image.open(path) as picture:
