@@ -112,6 +112,65 @@ def test_skops_keeps_pipelines_whose_backbone_is_an_onnx_file(digits, onnx_pipe,
     assert "builds another network now than when the extractor was fitted" in done.stderr
 
 
+NETWORK = """
+import torch
+
+def build():
+    return torch.nn.Sequential(torch.nn.Linear(64, 20), torch.nn.ReLU())
+"""
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+def test_skops_keeps_pipelines_whose_backbone_is_a_function(digits, tmp_path, monkeypatch, engine):
+    """Its name stands among the types, so that nobody calls it who has not trusted it."""
+    sio = pytest.importorskip("skops.io")
+    (tmp_path / f"nets_of_{engine}.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    X, y = digits
+    extractor = FeatureExtractor(f"nets_of_{engine}:build", engine=engine)
+    pipe = make_pipeline(extractor, GaussianDensityClassifier()).fit(X, y)
+    wanted = pipe.predict_proba(X)  # the session of onnxruntime is open
+    sio.dump(pipe, tmp_path / "pipe.skops")
+    types = sio.get_untrusted_types(file=tmp_path / "pipe.skops")
+    assert set(types) - set(_trusted(types)) == {f"nets_of_{engine}.build"}
+    with pytest.raises(sio.exceptions.UntrustedTypesFoundException, match="build"):
+        sio.load(tmp_path / "pipe.skops", trusted=_trusted(types))
+    loaded = sio.load(tmp_path / "pipe.skops", trusted=types)
+    np.testing.assert_array_equal(loaded.predict_proba(X), wanted)
+    assert sio.loads(sio.dumps(loaded), trusted=types)[0].backbone == extractor.backbone
+    code = "import sys, skops.io as sio; sio.load(sys.argv[1], trusted=sys.argv[2:])"
+    other = NETWORK.replace("ReLU", "Tanh").replace(
+        "torch.nn.Linear(64, 20)", "torch.nn.Identity()"
+    )
+    (tmp_path / f"nets_of_{engine}.py").write_text(other)
+    command = [sys.executable, "-c", code, str(tmp_path / "pipe.skops"), *types]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "builds another network now than when the extractor was fitted" in done.stderr
+
+
+def test_skops_keeps_pipelines_of_a_librarys_network(tmp_path):
+    sio = pytest.importorskip("skops.io")
+    pytest.importorskip("torchvision.models")
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    X, y = [Image.fromarray(pixels) for pixels in pictures], np.arange(8) % 2
+    backbone = "torchvision:squeezenet1_1?weights=none"
+    pipe = make_pipeline(FeatureExtractor(backbone), GaussianDensityClassifier()).fit(X, y)
+    sio.dump(pipe, tmp_path / "pipe.skops")
+    types = sio.get_untrusted_types(file=tmp_path / "pipe.skops")
+    assert _trusted(types) == types
+    loaded = sio.load(tmp_path / "pipe.skops", trusted=types)
+    np.testing.assert_array_equal(loaded.predict_proba(X), pipe.predict_proba(X))
+
+
+def test_skops_cannot_hold_a_module_and_is_told_what_can(digits):
+    sio = pytest.importorskip("skops.io")
+    network = torch.nn.Linear(64, 5)
+    for engine in ("torch", "onnxruntime"):
+        pipe = make_pipeline(FeatureExtractor(network, engine=engine), GaussianDensityClassifier())
+        with pytest.raises(TypeError, match=r"save with sklearn_densconf\.io\.save"):
+            sio.dumps(pipe.fit(*digits))
+
+
 def test_a_classifier_from_skops_goes_behind_an_extractor_that_is_named_again(digits):
     sio = pytest.importorskip("skops.io")
     X, y = digits

@@ -72,7 +72,18 @@ def resolve(backbone: Any) -> Resolved:
     if prefix in _LIBRARIES:
         return _from_library(prefix, name)
     is_file = prefix == "onnx"
-    return _from_file(name) if is_file else _from_function(_function(prefix, name)), None
+    return _from_file(name) if is_file else network_of(_function(prefix, name)), None
+
+
+def is_of_library(backbone: str) -> bool:
+    """Tell whether a string names a network of a library, which runs no code of others."""
+    return backbone.partition(":")[0] in _LIBRARIES
+
+
+def function_named(backbone: str) -> Callable[[], nn.Module]:
+    """Return the function that "package.module:function" names."""
+    module, _, name = backbone.partition(":")
+    return _function(module, name)
 
 
 def layer_names(network: Any, wanted: Any) -> list[str]:
@@ -111,7 +122,7 @@ def _function(module: str, name: str) -> Callable[[], nn.Module]:
 
 
 @lru_cache(maxsize=4)
-def _from_function(build: Callable[[], nn.Module]) -> Backbone:
+def network_of(build: Callable[[], nn.Module]) -> Backbone:
     """Return the network that a function builds; one that cannot be held is built per process."""
     module: Any = _seeded(build)
     try:

@@ -27,6 +27,7 @@ from sklearn_densconf.features._memory import FeatureStore, key_of, open_store
 from sklearn_densconf.features._onnx_engine import Models
 from sklearn_densconf.features._parameters import check_parameters, defaults_of, layers_of
 from sklearn_densconf.features._replicas import Replicas
+from sklearn_densconf.features._state import NEW, for_pickles, for_skops, restored
 from sklearn_densconf.features.inputs import Preprocessing, Reading, Source, open_source
 
 
@@ -370,18 +371,15 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take a pickled state; parameters that are newer than it have their defaults."""
-        super().__setstate__(defaults_of(type(self)) | {"_models": Models()} | state)
+        super().__setstate__(defaults_of(type(self)) | {"_models": Models()} | restored(state))
         self._replicas = Replicas()  # pickles and copies have none
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NEW, (type(self),), for_pickles(super().__getstate__())
+
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for pickles and copies: of a module its copy, that of `fit` if alike."""
-        state = {k: v for k, v in super().__getstate__().items() if k != "_replicas"}
-        if not isinstance(self.backbone, nn.Module):
-            return state
-        copied = FrozenBackbone(self.backbone)
-        fitted = state.get("backbone_")
-        is_alike = fitted is not None and fitted.fingerprint == copied.fingerprint
-        return {**state, "backbone": fitted if is_alike else copied}
+        """Return the state for skops, which takes no notice of ``__reduce__``."""
+        return for_skops(for_pickles(super().__getstate__()))
 
     def __sklearn_clone__(self) -> Self:
         """Clone without copying the network: clones share its immutable copy."""

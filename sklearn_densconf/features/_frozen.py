@@ -211,6 +211,14 @@ class FrozenBackbone:
         hashes = self.fingerprint, self._code
         return _held, (self._skeleton, self._slots, self._arrays, *hashes)
 
+    def __getstate__(self) -> Any:
+        """Refuse skops, which takes no notice of ``__reduce__``."""
+        raise TypeError(
+            f"{self!r} can be pickled, but skops cannot hold a torch.nn.Module: save with "
+            "sklearn_densconf.io.save, which runs no code either, or name the network by a string, "
+            "such as 'timm:NAME'"
+        )
+
     @cached_property
     def _pickled(self) -> bytes:
         return pickle.dumps((self._skeleton, self._slots))
