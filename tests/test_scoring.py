@@ -368,7 +368,8 @@ def test_a_full_disk_is_one_line_and_leaves_no_table(folder, model, tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "error: [Errno 27] File too large\n"
+    assert done.stderr.startswith(f"error: [Errno 27] File too large: '{tmp_path / 'scores.csv'}")
+    assert done.stderr.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"list.txt"}
 
 
