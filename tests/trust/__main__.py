@@ -8,6 +8,7 @@ are made and nothing is written.
 import argparse
 import json
 import platform
+import subprocess
 import sys
 from datetime import date
 from importlib import import_module
@@ -38,8 +39,8 @@ What was tried to break this package, and how often it did. This page is written
 (`python -m tests.trust`), never by hand; the trials are in `tests/trust`, and a short form of them
 runs with the tests. Every try has a number, from which it can be made again.
 
-| tried | number | failed | what came of it |
-| --- | ---: | ---: | --- |
+| tried | number | failed | what came of it | day, commit |
+| --- | ---: | ---: | --- | --- |
 {rows}
 
 **What counts as failed.** Of numbers: NaN, a warning, an exception that is not documented, an error
@@ -56,6 +57,15 @@ with. A picture takes up to 4 bytes a pixel while it is decoded and 33 on its wa
 IDX file unpacks to, `load_image_folder(max_pictures=)` the paths that are listed. Files without a
 checksum, pictures and IDX files that are not packed, hold whatever their bytes say: there "right"
 means what an independent reader makes of the same bytes.
+
+**Threads** means those of a Python with a global lock, 3.11 to 3.13. None without one (3.13t,
+3.14t) could be had where this was measured, neither from Debian nor from the package index, so
+nothing is said of it.
+
+**Full disks** are of two kinds: among the faults a limit on the size of files, at a random one; in
+`tests/test_full_disk.py` a disk of 1 MB that is filled, which needs the right to mount one. A file
+that another program cuts short while it is mapped into memory ends the process (SIGBUS), as in all
+programs: the results of `distributed.predict` and the features in `memory` are mapped.
 
 Measured on {versions}.
 """
@@ -112,17 +122,31 @@ def store(name, rows):
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     packages = [f"{package} {version(package)}" for package in PACKAGES]
     versions = ", ".join([f"Python {platform.python_version()}", *packages, platform.system()])
-    kept[name] = {"date": date.today().isoformat(), "versions": versions, "rows": rows}
+    about = {"date": date.today().isoformat(), "commit": _commit(), "versions": versions}
+    kept[name] = {**about, "rows": rows}
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _commit():
+    """Return the commit that is checked out, "" where there is none, with a "+" if files differ."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    found = subprocess.run(command, cwd=DOCS, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
 
 
 def page():
     """Return the page of all rows."""
     kept = json.loads((DOCS / "reliability.json").read_text(encoding="utf-8"))
-    rows = [row for name in TRIALS if name in kept for row in kept[name]["rows"]]
-    lines = [f"| {r['what']} | {r['tried']:,} | {r['failed']:,} | {r['note']} |" for r in rows]
-    measured = {f"{each['date']} ({each['versions']})" for each in kept.values()}
-    return PAGE.format(rows="\n".join(lines), versions="; ".join(sorted(measured)))
+    trials = [kept[name] for name in TRIALS if name in kept]
+    lines = [_line(row, trial) for trial in trials for row in trial["rows"]]
+    versions = sorted({trial["versions"] for trial in trials})
+    return PAGE.format(rows="\n".join(lines), versions="; ".join(versions))
+
+
+def _line(row, trial):
+    made = " ".join(filter(None, [trial["date"], trial.get("commit")]))
+    cells = row["what"], f"{row['tried']:,}", f"{row['failed']:,}", row["note"], made
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
