@@ -292,6 +292,10 @@ def test_a_sample_that_is_not_finite_has_no_label_and_changes_no_other(digits, p
         _check_equal({name: each[rest] for name, each in found.items()}, pipe, X[rest])
 
 
+def _largest(estimator, X):
+    return estimator.predict_proba(X).max(axis=1)
+
+
 REFUSED = {
     "another step": (
         lambda: make_pipeline(StandardScaler(), GaussianDensityClassifier()),
@@ -322,10 +326,15 @@ REFUSED = {
         TypeError,
         r"DensityClassifier cannot be exported, only .*no formula",
     ),
-    "a rejector": (
-        lambda: ConformalRejector(GaussianDensityClassifier(), per_class=False),
+    "a rejector with a criterion of its own": (
+        lambda: ConformalRejector(GaussianDensityClassifier(), criterion=_largest, per_class=False),
         TypeError,
-        r"ConformalRejector cannot be exported, only .*export its estimator_",
+        r"criterion=<function _largest .* cannot be exported: export its estimator_",
+    ),
+    "a rejector of another classifier": (
+        lambda: ConformalRejector(LogisticRegression(max_iter=9), per_class=False),
+        TypeError,
+        r"LogisticRegression cannot be exported, only",
     ),
     "an open set with another posterior": (
         lambda: OpenSetClassifier(posterior=LogisticRegression(max_iter=9)),

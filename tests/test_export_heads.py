@@ -115,6 +115,18 @@ def test_a_float32_file_gives_them_to_1e_5(digits, covariance_type, tmp_path):
     _check_equal(found, classifier, X, atol=1e-5)
 
 
+@pytest.mark.parametrize("covariance_type", ["diag", "tied"])
+def test_a_class_so_far_that_only_the_package_is_exact_is_not_written(tmp_path, covariance_type):
+    generator, y = np.random.default_rng(0), np.repeat([0, 1, 2], 100)
+    X = generator.normal(size=(300, 8))
+    X[y > 0, 0] += 1e6
+    X[y == 2, 0] += 3
+    classifier = GaussianDensityClassifier(covariance_type, temperature=1.0, var_smoothing=0.0)
+    with pytest.raises(RuntimeError, match="unless a class lies 1e5 of its standard deviations"):
+        to_onnx(classifier.fit(X, y), tmp_path / "head.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_float32_file_that_is_too_wrong_is_not_written(digits, tmp_path):
     """A unit that is constant in one class and lively in others: P μ² drowns all else."""
     X = digits[0].copy()

@@ -12,6 +12,7 @@ from sklearn_densconf.density import SoftmaxClassifier
 from sklearn_densconf.export._confidence import UNKNOWN
 from sklearn_densconf.export._network import ConfidenceNetwork
 from sklearn_densconf.export._parts import Parts
+from sklearn_densconf.export._rejection import REASONS
 from sklearn_densconf.export._samples import without_preprocessing
 from sklearn_densconf.features import FeatureExtractor
 from sklearn_densconf.features.inputs import Batch, Named
@@ -32,8 +33,8 @@ def check_file(
     ----------
     content : bytes
         The file's.
-    parts : tuple
-        The extractor or None, and the classifier.
+    parts : Parts
+        The extractor or None, the classifier, and its rejector or None.
     module : torch.nn.Module
         What was exported.
     example : Tensor or Named
@@ -50,7 +51,7 @@ def check_file(
     """
     runtime = import_optional("onnxruntime", "export.to_onnx with check=True")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    extractor, classifier = parts
+    extractor, classifier, rejector = parts
     if extractor is None:
         assert isinstance(example, torch.Tensor)  # features alone are one tensor
         dtype = example.numpy().dtype
@@ -65,6 +66,8 @@ def check_file(
         inputs = _inputs(example)
     found = _outputs(session, inputs)
     _compare(found, classifier, features, rounding, tolerance)
+    if rejector is not None:
+        _compare_decisions(found, rejector, features, tolerance)
     _check_one_alone(session, inputs, found, tolerance)
     _check_not_finite(session, inputs)
 
@@ -140,9 +143,25 @@ def _compare(
         raise RuntimeError(f"the exported file gives other labels than predict. {_CURE}")
 
 
+def _compare_decisions(
+    found: dict[str, np.ndarray], rejector: Any, features: np.ndarray, tolerance: float
+) -> None:
+    """Compare what is accepted, but for samples near a threshold."""
+    scale = 10 * tolerance * np.abs(features).max(axis=1, keepdims=True)
+    moves = [0.0, *np.random.default_rng(0).normal(size=(4, *features.shape))]
+    _, *decisions = zip(*(rejector.decide(features + scale * move) for move in moves), strict=True)
+    codes = [REASONS.index(reason) for reason in decisions[1][0]]
+    for name, wanted, judged in zip(
+        ("accepted", "reason"), (decisions[0][0], np.array(codes)), decisions, strict=True
+    ):
+        is_sure = np.all([each == judged[0] for each in judged], axis=0)
+        if (found[name] != wanted)[is_sure].any():
+            raise RuntimeError(f"the exported file gives other {name} than decide. {_CURE}")
+
+
 _CURE = (
-    "Nothing was written. precision='float64' is right for every classifier; if it is that, take "
-    "to_torch, and tell the authors of the package"
+    "Nothing was written. precision='float64' is right, unless a class lies 1e5 of its standard "
+    "deviations or more from the others, near which only the package itself is exact: predict there"
 )
 
 

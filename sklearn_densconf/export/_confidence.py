@@ -30,6 +30,27 @@ class Confidence(NamedTuple):
     score: torch.Tensor | None = None
 
 
+class Decided(NamedTuple):
+    """What an exported `ConformalRejector` gives for n samples.
+
+    Attributes
+    ----------
+    label, probabilities, known, score : Tensor, or None
+        As of `Confidence`.
+    accepted : Tensor of shape (n,), bool
+        Whether the label may be used. Never where a feature is NaN.
+    reason : Tensor of shape (n,), int64
+        0 for what is accepted, 1 for "not sure", 2 for "not known".
+    """
+
+    label: torch.Tensor
+    probabilities: torch.Tensor
+    known: torch.Tensor | None
+    score: torch.Tensor | None
+    accepted: torch.Tensor
+    reason: torch.Tensor
+
+
 class ConfidenceHead(nn.Module):
     """A fitted classifier, from features to `Confidence`.
 
@@ -44,33 +65,45 @@ class ConfidenceHead(nn.Module):
         Type in which it computes.
     classes : list
         The labels in the order of the probabilities.
+    rejection : Rejection or None
+        What decides which labels are withheld.
     """
 
-    def __init__(self, head: nn.Module, dtype: torch.dtype, classes: list[Any]) -> None:
+    def __init__(
+        self,
+        head: nn.Module,
+        dtype: torch.dtype,
+        classes: list[Any],
+        rejection: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.rejection = rejection
         self.head = head
         self.dtype = dtype
         self.classes = classes
 
-    def forward(self, features: torch.Tensor) -> Confidence:
+    def forward(self, features: torch.Tensor) -> Confidence | Decided:
         """Compute the confidence of features (n, d), of any floating-point type."""
         if torch.is_autocast_enabled(features.device.type):
             with torch.autocast(features.device.type, enabled=False):  # it would round products
                 return self._confidence(features)
         return self._confidence(features)
 
-    def _confidence(self, features: torch.Tensor) -> Confidence:
+    def _confidence(self, features: torch.Tensor) -> Confidence | Decided:
         # First of all: engines drop a NaN in a maximum, or carry it to other rows.
         is_finite = finite(features)
         usable = is_finite.all(1)
         given = torch.where(is_finite, features, torch.zeros_like(features)).to(self.dtype)
         found = self.head(given)
-        return Confidence(
+        confidence = Confidence(
             torch.where(usable, _first_largest(found.ranked), UNKNOWN),
             torch.where(usable[:, None], softmax(found.joint), torch.nan),
             None if found.known is None else torch.where(usable, found.known, torch.nan),
             None if found.score is None else torch.where(usable, found.score, torch.nan),
         )
+        if self.rejection is None:
+            return confidence
+        return Decided(*confidence, *self.rejection(*confidence))
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         """Move the numbers where ``fn`` moves them, without its cast."""

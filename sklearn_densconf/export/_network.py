@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sklearn_densconf.export._confidence import Confidence, ConfidenceHead, finite
+from sklearn_densconf.export._confidence import Confidence, ConfidenceHead, Decided, finite
 
 WHITE = 255.0
 
@@ -35,7 +35,7 @@ class ConfidenceNetwork(nn.Module):
         """The labels in the order of the probabilities."""
         return self.confidence.classes
 
-    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Confidence:
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Confidence | Decided:
         """Compute the confidence of a batch."""
         # Layers inside of a network that reduce may drop a NaN, or carry it to other rows.
         usable = [_usable(X) for X in (*inputs, *named.values()) if X.is_floating_point()]

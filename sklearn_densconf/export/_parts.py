@@ -1,6 +1,7 @@
 """What is exported: the extractor and the classifier of a pipeline, or why it cannot be."""
 
-from typing import Any
+import copy
+from typing import Any, NamedTuple
 
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -10,8 +11,25 @@ from sklearn_densconf.density._posterior import PosteriorMixin
 from sklearn_densconf.export._heads import EXPORTABLE
 from sklearn_densconf.features import FeatureExtractor
 from sklearn_densconf.openset import OpenSetClassifier
+from sklearn_densconf.rejection import ConformalRejector
 
-Parts = tuple[FeatureExtractor | None, PosteriorMixin]
+
+class Parts(NamedTuple):
+    """What is exported.
+
+    Attributes
+    ----------
+    extractor : FeatureExtractor or None
+        None for a classifier alone.
+    classifier : classifier
+        One that `head_of` takes.
+    rejector : ConformalRejector or None
+        Of the classifier, as it takes features.
+    """
+
+    extractor: FeatureExtractor | None
+    classifier: PosteriorMixin
+    rejector: ConformalRejector | None
 
 
 def parts_of(model: Any, *, preprocessed: bool) -> Parts:
@@ -19,17 +37,15 @@ def parts_of(model: Any, *, preprocessed: bool) -> Parts:
 
     Parameters
     ----------
-    model : Pipeline or classifier
+    model : Pipeline, classifier or ConformalRejector
         What the user gave.
     preprocessed : bool
         Whether the samples will be preprocessed before.
 
     Returns
     -------
-    extractor : FeatureExtractor or None
-        None for a classifier alone.
-    classifier : classifier
-        One that `head_of` takes.
+    Parts
+        The extractor, the classifier and the rejector.
 
     Raises
     ------
@@ -38,8 +54,8 @@ def parts_of(model: Any, *, preprocessed: bool) -> Parts:
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     """
-    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
-    steps = [step for step in steps if step is not None and step != "passthrough"]
+    model, rejector = _without_rejector(model)
+    steps = [step for step in _steps(model) if step is not None and step != "passthrough"]
     extractor = steps[0] if isinstance(steps[0], FeatureExtractor) and len(steps) > 1 else None
     classifier = steps[-1]
     if others := steps[0 if extractor is None else 1 : -1]:
@@ -55,7 +71,31 @@ def parts_of(model: Any, *, preprocessed: bool) -> Parts:
         _check_classifier(classifier.posterior_)
     if extractor is not None and not preprocessed:
         _check_preprocessing(extractor)
-    return extractor, classifier
+    if rejector is not None:
+        rejector = copy.copy(rejector)
+        rejector.estimator_ = classifier
+    return Parts(extractor, classifier, rejector)
+
+
+def _steps(model: Any) -> list[Any]:
+    return [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+
+
+def _without_rejector(model: Any) -> tuple[Any, ConformalRejector | None]:
+    """Return what a rejector judges, and the rejector: the whole model, or its last step."""
+    *before, last = _steps(model)
+    if not isinstance(last, ConformalRejector):
+        return model, None
+    check_is_fitted(last)
+    if callable(last.criterion):
+        raise TypeError(
+            f"criterion={last.criterion!r} of ConformalRejector is Python code and cannot be "
+            "exported: export its estimator_, and reject with it what comes out"
+        )
+    if not before:
+        return last.estimator_, last
+    steps = [*model.steps[:-1], (model.steps[-1][0], last.estimator_)]
+    return Pipeline(steps), last
 
 
 def _n_before_extractor(pipeline: Pipeline) -> int:
@@ -75,7 +115,6 @@ def _check_classifier(classifier: Any) -> None:
 
 _HINTS = {
     "DensityClassifier": ": a density model of any kind has no formula that could be written down",
-    "ConformalRejector": ": export its estimator_, and reject with it what comes out",
 }
 
 

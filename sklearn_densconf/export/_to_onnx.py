@@ -15,9 +15,10 @@ from sklearn_densconf._files import whole_file
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf._validation import check_option
 from sklearn_densconf.export._check import check_file
-from sklearn_densconf.export._confidence import Confidence, ConfidenceHead
+from sklearn_densconf.export._confidence import Confidence, ConfidenceHead, Decided
 from sklearn_densconf.export._network import ConfidenceNetwork
 from sklearn_densconf.export._parts import Parts, parts_of
+from sklearn_densconf.export._rejection import REASONS
 from sklearn_densconf.export._samples import N_EXAMPLES, example_for
 from sklearn_densconf.export._to_torch import PRECISIONS, assembled
 from sklearn_densconf.features._onnx_export import check_exporter
@@ -42,8 +43,9 @@ def to_onnx(
     takes batches of any size. Its input is called "samples", that of a classifier alone "features"
     (several inputs keep their names). Its outputs are those of `Confidence`, by name: "label"
     (n,) int64, the number of the label; "probabilities" (n, k); and where the classifier has them,
-    "known" (n,) and "score" (n,). Its metadata hold, among others, "classes": the labels as a list
-    in JSON, strings or numbers.
+    "known" (n,) and "score" (n,); of a `ConformalRejector` also "accepted" (n,) bool, and "reason"
+    (n,) int64, whose words are "reasons" in the metadata. Its metadata hold, among others,
+    "classes": the labels as a list in JSON, strings or numbers.
 
     Parameters
     ----------
@@ -130,7 +132,7 @@ def _check_libraries(*, check: bool) -> None:
 
 
 def _example(parts: Parts, example: Any) -> Batch:
-    extractor, classifier = parts
+    extractor, classifier, _ = parts
     if extractor is not None:
         return example_for(extractor, example)
     width = classifier.n_features_in_
@@ -223,17 +225,17 @@ class _Outputs(nn.Module):
 
     def names_for(self, inputs: dict[str, torch.Tensor]) -> list[str]:
         """Return the names of the outputs."""
-        pairs = zip(Confidence._fields, self._confidence(*inputs.values()), strict=True)
-        return [name for name, value in pairs if value is not None]
+        found = self._confidence(*inputs.values())
+        return [name for name, value in found._asdict().items() if value is not None]
 
-    def _confidence(self, *inputs: torch.Tensor) -> Confidence:
+    def _confidence(self, *inputs: torch.Tensor) -> Confidence | Decided:
         if self._names:
             return self.module(**dict(zip(self._names, inputs, strict=True)))
         return self.module(*inputs)
 
 
 def _metadata(parts: Parts, precision: str) -> dict[str, str]:
-    extractor, classifier = parts
+    extractor, classifier, rejector = parts
     packages = ("sklearn_densconf", "torch", "scikit-learn")
     about = {
         "classes": json.dumps(to_numpy(classifier.classes_).tolist(), ensure_ascii=False),
@@ -241,6 +243,8 @@ def _metadata(parts: Parts, precision: str) -> dict[str, str]:
         "precision": precision,
         "versions": json.dumps({name: version(name) for name in packages}),
     }
+    if rejector is not None:
+        about["reasons"] = json.dumps(REASONS)
     if extractor is not None:
         about["network"] = extractor.backbone_.fingerprint
         about["layers"] = json.dumps(list(extractor.feature_groups_))

@@ -10,6 +10,7 @@ from sklearn_densconf.export._confidence import ConfidenceHead
 from sklearn_densconf.export._heads import head_of
 from sklearn_densconf.export._network import ConfidenceNetwork
 from sklearn_densconf.export._parts import Parts, parts_of
+from sklearn_densconf.export._rejection import Rejection
 from sklearn_densconf.export._samples import example_for, samples_module
 from sklearn_densconf.features._as_module import as_module
 from sklearn_densconf.features._parameters import by_layer
@@ -33,7 +34,7 @@ def to_torch(
     model : Pipeline or classifier
         A fitted pipeline of a `FeatureExtractor` and a `GaussianDensityClassifier`,
         `SoftmaxClassifier` or `OpenSetClassifier`; or such a classifier alone, which makes a
-        module that takes features.
+        module that takes features; or a `ConformalRejector` of either.
     precision : {"float64", "float32"}, default="float64"
         In which the classifier is evaluated. float64 is the default since it is right for every
         classifier, and costs little beside a network. float32 is for devices without float64 (Apple
@@ -51,14 +52,17 @@ def to_torch(
         On the CPU, in evaluation mode, with weights of its own. It gives a named tuple: ``label``
         (n,) int64, the number of the label in ``module.classes``; ``probabilities`` (n, k);
         ``known`` (n,) and ``score`` (n,), what ``known_proba`` and ``score_samples`` give, None
-        where the classifier has no such method. A sample with a NaN or infinite value, pixel or
-        activation, has the label -1, and else NaN.
+        where the classifier has no such method; of a rejector also ``accepted`` (n,) bool, and
+        ``reason`` (n,) int64: 0 for what is accepted, 1 for "not sure", 2 for "not known". A sample
+        with a NaN or infinite value, pixel or activation, has the label -1, is not accepted, and
+        has else NaN.
 
     Raises
     ------
     TypeError
         If a part cannot be exported: a step that is neither of these, another classifier (such as
-        `DensityClassifier`), a preprocessing that runs Python, a network that cannot be copied.
+        `DensityClassifier`), a preprocessing or criterion that runs Python, a network that cannot
+        be copied.
     ValueError
         If ``precision`` is none of these, or the example does not fit the network.
 
@@ -77,6 +81,11 @@ def to_torch(
     useless, since then its P μ² is huge. Points farther than 1e17 / d standard deviations from the
     center are moved there.
 
+    Near a class that lies far from the others the package measures distances a second time, from
+    the class's own mean; the module does not. Its probabilities are off by 1e-9 where the class's
+    mean lies 1e4 of its standard deviations from the mean of all, by 1e-7 at 1e5, by .1 at 1e8.
+    `to_onnx` finds it, on features between the means, and writes no file.
+
     Examples
     --------
     >>> import numpy as np, torch
@@ -90,7 +99,7 @@ def to_torch(
     """
     check_option("precision", precision, PRECISIONS)
     parts = parts_of(model, preprocessed=preprocessed)
-    extractor = parts[0]
+    extractor = parts.extractor
     taken = None if extractor is None else example_for(extractor, example)
     return assembled(parts, PRECISIONS[precision], taken, preprocessed=preprocessed)
 
@@ -102,8 +111,8 @@ def assembled(
 
     Parameters
     ----------
-    parts : tuple
-        The extractor or None, and the classifier.
+    parts : Parts
+        The extractor or None, the classifier, and its rejector or None.
     dtype : torch.dtype
         Type in which the classifier is evaluated.
     example : Tensor or Named, or None
@@ -116,9 +125,10 @@ def assembled(
     ConfidenceNetwork or ConfidenceHead
         The module.
     """
-    extractor, classifier = parts
+    extractor, classifier, rejector = parts
     classes = to_numpy(classifier.classes_).tolist()
-    head = ConfidenceHead(head_of(classifier, dtype), dtype, classes).eval()
+    rejection = None if rejector is None else Rejection(rejector, dtype)
+    head = ConfidenceHead(head_of(classifier, dtype), dtype, classes, rejection).eval()
     if extractor is None or example is None:
         return head
     samples = samples_module(extractor, example, preprocessed=preprocessed)
