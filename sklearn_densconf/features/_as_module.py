@@ -62,10 +62,12 @@ def as_module(
     keeps = backbone.learned.takes_integers and not sample.is_floating_point()
     taken = sample if keeps else sample.to(backbone.dtype)
     with torch.inference_mode():
-        Tap(backbone.network(), poolings, backbone.learned, channel_axes)(taken)
+        tap = Tap(backbone.network(), poolings, backbone.learned, channel_axes)
+        tap(taken)
     network = _with_weights_of_its_own(backbone.network())
     pooler = Pooler(poolings, channel_axes, dict(backbone.learned.channel_axes))
-    return Layers(network, _Rows(poolings, pooler), backbone.learned).eval()
+    rows = _Rows(poolings, pooler)
+    return Layers(network, rows, backbone.learned, writes_to_input=tap.writes_to_input).eval()
 
 
 def _with_weights_of_its_own(network: nn.Module) -> nn.Module:
@@ -92,6 +94,8 @@ class Layers(nn.Module):
         From a layer, what it gives and its module to rows.
     learned : Learned
         What a pass has taught about the network.
+    writes_to_input : bool
+        Whether the network writes into what it is given, and therefore is given copies.
 
     Attributes
     ----------
@@ -99,12 +103,15 @@ class Layers(nn.Module):
         The layers, as `FeatureExtractor.feature_groups_` calls them.
     """
 
-    def __init__(self, network: nn.Module, rows: "_Rows", learned: Learned) -> None:
+    def __init__(
+        self, network: nn.Module, rows: "_Rows", learned: Learned, *, writes_to_input: bool
+    ) -> None:
         super().__init__()
         self.network = network
         self._layers = list(rows.poolings)
         self.names = [layer or OUTPUT for layer in self._layers]
         self._takes_integers = learned.takes_integers
+        self._writes_to_input = writes_to_input
         modules = dict(network.named_modules(remove_duplicate=False))
         self._runs_to_the_end = PENULTIMATE in self._layers and PENULTIMATE not in modules
         self._passes = _Passes(None if self._runs_to_the_end else len(self._layers))
@@ -138,9 +145,8 @@ class Layers(nn.Module):
         return super().train(False)
 
     def _cast(self, X: torch.Tensor) -> torch.Tensor:
-        if X.is_floating_point() or not self._takes_integers:
-            return X.to(self._dtype)
-        return X
+        cast = X.is_floating_point() or not self._takes_integers
+        return X.to(self._dtype if cast else X.dtype, copy=self._writes_to_input)
 
     @property
     def _dtype(self) -> torch.dtype:

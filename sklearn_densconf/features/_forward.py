@@ -113,6 +113,9 @@ class Forward:
         return X.to(self._dtype) if X.is_floating_point() else X
 
     def _precision(self, device: torch.device) -> AbstractContextManager[object]:
-        if self._autocast is None:
-            return nullcontext()
-        return torch.autocast(device.type, dtype=self._autocast)
+        """Return autocast as asked for: the caller's would round features, and those kept."""
+        if self._autocast is not None:
+            return torch.autocast(device.type, dtype=self._autocast)
+        if torch.is_autocast_enabled(device.type):
+            return torch.autocast(device.type, enabled=False)
+        return nullcontext()

@@ -54,6 +54,7 @@ class Tap:
         self._learned = learned
         modules = dict(network.named_modules(remove_duplicate=False))
         self._runs_to_the_end = PENULTIMATE in poolings and PENULTIMATE not in modules
+        self._writes_to_input: bool | None = None  # not known before a pass
         for layer in self._layers:
             if layer in modules:
                 modules[layer].register_forward_hook(self._hook(layer))
@@ -133,13 +134,21 @@ class Tap:
         self._pool.mask = X.tensors.get("attention_mask") if isinstance(X, Named) else None
         if self._pool.layouts is not None:
             self._pool.layouts.begin(X)
+        given = X if self._writes_to_input is False else _copied(X)
         with suppress(Finished):
-            if isinstance(X, Named):
-                self.network(**X.tensors)
+            if isinstance(given, Named):
+                self.network(**given.tensors)
             else:
-                self.network(X)
+                self.network(given)
+        if self._writes_to_input is None:
+            self._writes_to_input = _was_written_to(given)
         taken, self._taken = self._taken, {}
         return taken
+
+    @property
+    def writes_to_input(self) -> bool:
+        """Whether the network writes into the samples it is given, as in-place layers do."""
+        return self._writes_to_input is not False
 
     def _check(self, taken: dict[str, torch.Tensor], n: int) -> None:
         """Check that each layer gave a row per sample."""
@@ -153,6 +162,20 @@ class Tap:
                     f"such as {PENULTIMATE!r} or {OUTPUT!r} (recurrent layers take the time first "
                     "unless batch_first=True, and packed sequences have no axis of samples)"
                 )
+
+
+def _copied(X: Batch) -> Batch:
+    """Return a batch that the network may write into: the given one may be a view of the user's X.
+
+    A tensor made in inference mode would not count what is written into it.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        return X.map(torch.Tensor.clone) if isinstance(X, Named) else X.clone()
+
+
+def _was_written_to(copies: Batch) -> bool:
+    tensors = copies.tensors.values() if isinstance(copies, Named) else [copies]
+    return any(tensor._version for tensor in tensors)
 
 
 def _first_tensor(layer: str, output: object) -> torch.Tensor:

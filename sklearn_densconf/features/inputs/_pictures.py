@@ -97,9 +97,12 @@ class Pictures:
         return input_of(item) if isinstance(item, (tuple, list)) else item
 
     def _tensor(self, index: int) -> torch.Tensor:
-        picture = _as_picture(self._item(index))
+        item = self._item(index)
+        picture = _as_picture(item)
         if self._exif_transpose and hasattr(picture, "getexif"):
             picture = import_optional("PIL.ImageOps", "exif_transpose").exif_transpose(picture)
+        if not (is_path(item) or is_file_content(item) or isinstance(self._preprocessing, Plain)):
+            picture = _copy_of(picture)
         try:
             tensor = self._preprocessing(picture)
         except Exception as error:
@@ -254,6 +257,13 @@ def _as_picture(item: Any) -> Any:
     return to_tensor(item)
 
 
+def _copy_of(picture: Any) -> Any:
+    """Return what a preprocessing may write into: it would change the picture that the user has."""
+    if isinstance(picture, torch.Tensor):
+        return picture.clone()
+    return picture.copy() if hasattr(picture, "convert") else picture
+
+
 @cache
 def _pil() -> Any:
     return import_optional("PIL.Image", "Reading pictures")
@@ -309,7 +319,7 @@ def _called(file: Any) -> str:
 
 def _item_digest(item: Any, by_content: bool) -> bytes:
     if is_path(item):
-        return _read_digest(item) if by_content else _file_digest(os.path.abspath(item))
+        return _read_digest(item) if by_content else file_digest(os.path.abspath(item))
     if is_file_content(item):
         return digest(start_of("file"), item if isinstance(item, bytes) else item.getvalue())
     if hasattr(item, "convert"):
@@ -322,7 +332,7 @@ def _item_digest(item: Any, by_content: bool) -> bytes:
     return digest(start_of(kind, values.dtype.str, values.shape), values)
 
 
-def _file_digest(path: str) -> bytes:
+def file_digest(path: str) -> bytes:
     """Hash a file; one that was hashed before is read again if anything about it has changed."""
     about = os.stat(path)
     changed = max(about.st_mtime_ns, about.st_ctime_ns)
