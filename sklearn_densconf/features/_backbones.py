@@ -1,5 +1,6 @@
 """The backbone that a user names, as a network: modules, trainers and strings."""
 
+import os
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import lru_cache, partial
@@ -18,10 +19,11 @@ from sklearn_densconf.features._built import BuiltBackbone
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._hub import from_hub
 from sklearn_densconf.features._layers import OUTPUT, input_dtype, named_layers
-from sklearn_densconf.features._onnx_file import OnnxFile
+from sklearn_densconf.features._onnx_file import OnnxFile, names_of_weights
 from sklearn_densconf.features._training import train
 from sklearn_densconf.features.inputs import Preprocessing, Source
 from sklearn_densconf.features.inputs._modes import converted
+from sklearn_densconf.features.inputs._pictures import file_digest
 
 FORMS = "'torchvision:NAME', 'timm:NAME', 'onnx:FILE' or 'package.module:function'"
 Backbone = FrozenBackbone | BuiltBackbone
@@ -39,7 +41,8 @@ def resolve(backbone: Any) -> Resolved:
     Parameters
     ----------
     backbone : torch.nn.Module, FrozenBackbone, skorch.NeuralNet or str
-        What the user gave. A string is built once in a process.
+        What the user gave. A string is built once in a process,
+        and again where a file that it names has changed.
 
     Returns
     -------
@@ -70,9 +73,10 @@ def resolve(backbone: Any) -> Resolved:
     if not colon or not name:
         raise ValueError(f"backbone must be {FORMS}, got {backbone!r}")
     if prefix in _LIBRARIES:
-        return _from_library(prefix, name)
-    is_file = prefix == "onnx"
-    return _from_file(name) if is_file else network_of(_function(prefix, name)), None
+        return _from_library(prefix, name, _content(_given_after(name).get("weights", "")))
+    if prefix == "onnx":
+        return _from_file(os.path.abspath(name), _content_of_onnx(name)), None
+    return network_of(_function(prefix, name)), None
 
 
 def is_of_library(backbone: str) -> bool:
@@ -136,8 +140,25 @@ def network_of(build: Callable[[], nn.Module]) -> Backbone:
 
 
 @lru_cache(maxsize=4)
-def _from_file(path: str) -> BuiltBackbone:
+def _from_file(path: str, _content: tuple[bytes, ...]) -> BuiltBackbone:
     return BuiltBackbone(OnnxFile(path))
+
+
+def _content(file: str) -> bytes:
+    """Hash a file, since one written anew is another network; nothing where there is none."""
+    return file_digest(os.path.abspath(file)) if Path(file).is_file() else b""
+
+
+def _content_of_onnx(file: str) -> tuple[bytes, ...]:
+    """Hash an ONNX file, and those beside it that hold its weights."""
+    itself = _content(file)
+    beside = _names_beside(os.path.abspath(file), itself) if itself else []
+    return itself, *(_content(str(Path(file).parent / name)) for name in beside)
+
+
+@lru_cache(maxsize=4)
+def _names_beside(path: str, _content: bytes) -> list[str]:
+    return names_of_weights(Path(path).read_bytes())
 
 
 class Seeded:
@@ -160,10 +181,15 @@ class Seeded:
         return f"{self.build.__module__}:{self.build.__qualname__}"
 
 
+def _given_after(name: str) -> dict[str, str]:
+    """Return what stands behind the question mark of a library's network."""
+    return dict(parse_qsl(name.partition("?")[2]))
+
+
 @lru_cache(maxsize=4)
-def _from_library(library: str, name: str) -> Resolved:
+def _from_library(library: str, name: str, _content_of_weights: bytes) -> Resolved:
+    given = _given_after(name)
     name, _, options = name.partition("?")
-    given = dict(parse_qsl(options))
     weights = given.pop("weights", "DEFAULT")
     if given:
         raise ValueError(f"after '{library}:{name}?' only weights=... is known, got {options!r}")

@@ -105,13 +105,15 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, model: str | bytes) -> None:
         super().__init__()
-        self._given = model
         name = "an ONNX model" if isinstance(model, bytes) else f"backbone 'onnx:{model}'"
         if isinstance(model, str) and not Path(model).is_file():
             raise FileNotFoundError(f"{name}: there is no such file")
         import_optional("onnxruntime", name)
-        self.digest = _digest(model)
-        self.model = OnnxModel(model, name)
+        # Read once: the file may be another one when a session is opened for more threads.
+        self._content = model if isinstance(model, bytes) else Path(model).read_bytes()
+        self._folder = "" if isinstance(model, bytes) else str(Path(model).parent)
+        self.digest = _digest(self._content, self._folder)
+        self.model = OnnxModel(self._content, name, self._folder)
         session = self.model.session
         self._types = {each.name: each.type for each in session.get_inputs()}
         self.outputs = [each.name for each in session.get_outputs()]
@@ -120,9 +122,7 @@ class OnnxNetwork(nn.Module):
     @cached_property
     def graph(self) -> OnnxGraph:
         """What the nodes of the model tell of its layers."""
-        content = self._given if isinstance(self._given, bytes) else Path(self._given).read_bytes()
-        folder = "" if isinstance(self._given, bytes) else str(Path(self._given).parent)
-        return OnnxGraph(content, folder)
+        return OnnxGraph(self._content, self._folder)
 
     @property
     def layer_names(self) -> list[str]:
@@ -231,14 +231,11 @@ class OnnxTap:
         return {layer: axis}
 
 
-def _digest(model: str | bytes) -> str:
-    """Hash a model, with the files beside it that hold its weights."""
-    if isinstance(model, bytes):
-        return hashlib.sha256(model).hexdigest()
-    content = Path(model).read_bytes()
+def _digest(content: bytes, folder: str) -> str:
+    """Hash a model, with the files of its folder that hold its weights."""
     digest = hashlib.sha256(content)
-    for name in names_of_weights(content):
-        path = Path(model).parent / name
+    for name in names_of_weights(content) if folder else []:
+        path = Path(folder) / name
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()
 

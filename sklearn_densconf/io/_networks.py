@@ -1,5 +1,6 @@
 """Networks of extractors: ONNX models whole, others by their names, or their weights alone."""
 
+import hashlib
 import warnings
 from typing import Any
 
@@ -108,6 +109,8 @@ def _onnx(network: Any) -> bytes | None:
             f"cannot save {build!r}: it has weights in other files, {others}. Write the model with "
             "all weights in it, with onnx.save_model(..., save_as_external_data=False)"
         )
+    if hashlib.sha256(content).hexdigest() != network.fingerprint:
+        raise ValueError(f"cannot save {build!r}: the file is another than at fit. Fit again")
     return content
 
 
