@@ -194,10 +194,13 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self._check_rejected_label()
         codes = encode_labels(y, self.classes_)
         view = _View(self.estimator_, X, self.criterion)
+        scores = view.label_scores() if self.risk is None else view.own_score()
+        if len(scores) != len(codes):
+            raise ValueError(f"criterion gave {len(scores)} numbers for {len(codes)} samples")
         if self.risk is None:
-            self._calibrate(view.label_scores(), codes)
+            self._calibrate(scores, codes)
         else:
-            self._bound_risk(view.own_score(), view.labels() == self.classes_[codes])
+            self._bound_risk(scores, view.labels() == self.classes_[codes])
         self.coverage_ = float(self._accepts(view).mean())
         return self
 
@@ -212,12 +215,15 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels.
+            Labels; of dtype object where no other holds them and that of rejected samples.
         """
         label, accepted, _ = self.decide(X)
         rejected = np.asarray([self._rejected_label()])
-        dtype = np.result_type(label.dtype, rejected.dtype)
-        return np.where(accepted, label.astype(dtype), rejected.astype(dtype))
+        predicted = np.empty(len(label), _type_of_both(self.classes_, rejected))
+        predicted[~accepted] = rejected[0]
+        # Of scalars: as an array, dates would become whole numbers among objects.
+        predicted[accepted] = np.array(list(label[accepted]), predicted.dtype)
+        return predicted
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the estimator's probabilities, of accepted and rejected samples alike.
@@ -415,6 +421,30 @@ class _View:
                 f"{self._last!r}: set criterion='confidence'"
             )
         return getattr(self._last, name)
+
+
+def _type_of_both(classes: np.ndarray, rejected: np.ndarray) -> np.dtype:
+    """Return the type of labels and the rejected one; float64 would round whole numbers of 2**53.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        The labels.
+    rejected : ndarray of shape (1,)
+        The label of rejected samples.
+
+    Returns
+    -------
+    dtype
+        The common type, or object where there is none, or where it changes a label.
+    """
+    try:
+        dtype = np.result_type(classes.dtype, rejected.dtype)
+    except TypeError:  # dates and strings, for instance
+        return np.dtype(object)
+    with np.errstate(invalid="ignore"):  # 2**64 is none of uint64
+        is_exact = (classes.astype(dtype).astype(classes.dtype) == classes).all()
+    return dtype if is_exact else np.dtype(object)
 
 
 def _rows(X: Mapping[str, Any], indices: np.ndarray) -> dict[str, Any]:

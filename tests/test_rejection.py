@@ -320,3 +320,39 @@ def test_a_mapping_is_halved_as_an_array():
     expected = ConformalRejector(GaussianDensityClassifier(), random_state=0).fit(X, y)
     np.testing.assert_array_equal(found.predict(by_name), expected.predict(X))
     assert found.coverage_ == expected.coverage_
+
+
+@pytest.mark.parametrize(
+    ("labels", "rejected", "dtype"),
+    [
+        (np.array([0, 1, 2], np.uint64) + np.uint64(2**63), None, object),
+        (np.array([0, 1, 2]) + 2**53, np.nan, object),
+        (np.array([0, 1, 2**53 + 1]), np.nan, object),
+        (np.array([0, 1, 2**64 - 1], np.uint64), None, object),
+        (np.array([0, 1, 2]) + 2**53, None, np.int64),
+        (np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "M8[ns]"), None, object),
+        (np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "M8[D]"), "?", object),
+        (np.array([0, 1, 2]), np.nan, np.float64),
+    ],
+)
+def test_rejection_keeps_labels_that_the_common_type_would_change(labels, rejected, dtype):
+    X, y = load_iris(return_X_y=True)
+    density = GaussianDensityClassifier().fit(X, labels[y])
+    rejector = ConformalRejector(density, alpha=0.3, rejected_label=rejected)
+    rejector.fit(X, labels[y])
+    found, (label, accepted, _) = rejector.predict(X), rejector.decide(X)
+    assert found.dtype == dtype
+    assert set(found[accepted].tolist()) == (set(labels) if dtype is object else {*labels.tolist()})
+    assert list(found[accepted]) == list(label[accepted])
+    assert accepted.any()
+    assert not accepted.all()
+    assert not np.isin(found[~accepted].astype(object), labels.astype(object)).any()
+
+
+@pytest.mark.parametrize("risk", [None, 0.2])
+def test_a_criterion_that_leaves_samples_out_is_told(risk):
+    X, y = load_iris(return_X_y=True)
+    density = GaussianDensityClassifier().fit(X, y)
+    rejector = ConformalRejector(density, risk=risk, criterion=lambda _, samples: samples[:5, 0])
+    with pytest.raises(ValueError, match="criterion gave 5 numbers for 150 samples"):
+        rejector.fit(X, y)
