@@ -7,7 +7,10 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_densconf import DensityClassifier, GaussianDensityClassifier
 
@@ -244,3 +247,23 @@ def test_an_infinite_density_is_refused_by_name(data):
     density = DensityClassifier(Infinite()).fit(*data)
     with pytest.raises(ValueError, match=r"of Infinite\(\), .* got NaN or infinity: take another"):
         density.predict_proba(data[0])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        make_pipeline,
+        lambda kernel: make_pipeline(StandardScaler(with_mean=False, with_std=False), kernel),
+        lambda kernel: GridSearchCV(kernel, {"bandwidth": [0.1]}, cv=2),
+    ],
+    ids=["pipeline", "two steps", "search"],
+)
+def test_a_kernel_density_keeps_its_tails_inside_of_a_pipeline_or_search(wrap):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 6)), np.arange(600) % 2
+    kernel = KernelDensity(bandwidth=0.1)
+    alone = DensityClassifier(kernel).fit(X, y)
+    inside = DensityClassifier(wrap(kernel)).fit(X, y)
+    far = 6 * rng.normal(size=(40, 6))
+    np.testing.assert_allclose(inside.score_samples(far), alone.score_samples(far), rtol=1e-9)
+    assert kernel.leaf_size == 40

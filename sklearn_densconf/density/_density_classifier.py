@@ -41,8 +41,9 @@ class DensityClassifier(PosteriorMixin):
     estimator : object
         A density model with ``fit(X)`` and ``score_samples(X)`` (log-densities, in nats), such as
         :class:`sklearn.mixture.GaussianMixture` or :class:`sklearn.neighbors.KernelDensity`. Of
-        the latter, ``leaf_size`` is raised to the number of samples: scikit-learn's tree loses
-        tails far from the data (by hundreds of nats), its leaves do not.
+        the latter, also within a pipeline or search, ``leaf_size`` is raised to the number of
+        samples: scikit-learn's tree loses tails far from the data (by hundreds of nats), its
+        leaves do not.
     temperature : "n_features" or float, default="n_features"
         Root T, from 1e-9 to 1e9; "n_features" takes the d-th root of the densities, 1.0 is plain
         Bayes.
@@ -223,9 +224,10 @@ class _Densities:
 def _fitted(estimator: Any, label: Any, X: np.ndarray, **options: Any) -> Any:
     """Fit a clone to the samples of one class; an error says which class it was."""
     model = clone(estimator)
-    if isinstance(model, KernelDensity):
-        # In one leaf, sums are exact: with more, scikit-learn's tree drops tails far from the data.
-        model.set_params(leaf_size=max(model.leaf_size, len(X)))
+    for part in (model, *model.get_params().values()):  # of pipelines and searches, too
+        if isinstance(part, KernelDensity):
+            # In one leaf sums are exact: with more, scikit-learn's tree drops tails far away.
+            part.set_params(leaf_size=max(part.leaf_size, len(X)))
     try:
         return model.fit(X, **options)
     except Exception as error:
