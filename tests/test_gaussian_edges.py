@@ -371,3 +371,18 @@ def test_a_singular_full_covariance_is_found_at_fit():
     X, y = np.random.default_rng(0).normal(size=(12, 10)), np.arange(12) % 2
     with pytest.raises(ValueError, match=r"of class number 0 is not positive definite.*shrinkage"):
         GaussianDensityClassifier("full", var_smoothing=0).fit(X, y)
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "spherical", "tied_diag", "tied", "full"])
+@pytest.mark.parametrize("blocks", [None, [1, 2]])
+def test_a_class_without_samples_is_infinitely_far_from_everything(covariance_type, blocks):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3)), np.arange(30) % 2
+    seen = GaussianDensityClassifier(covariance_type, blocks=blocks).fit(X, y)
+    density = GaussianDensityClassifier(covariance_type, blocks=blocks)
+    density.partial_fit(X, y, classes=[-1, 0, 1])
+    distance = density.mahalanobis(X)
+    assert np.isposinf(distance[:, 0]).all()
+    np.testing.assert_array_equal(distance[:, 1:], seen.mahalanobis(X))
+    assert (density.typicality(X, np.full(30, -1)) == 0).all()
+    np.testing.assert_array_equal(density.typicality(X, y), seen.typicality(X, y))

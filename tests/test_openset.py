@@ -662,3 +662,10 @@ def test_activations_taken_for_logits_are_warned_of(data, order):
     with pytest.warns(UserWarning, match=r"nowhere negative, and \d+% of them are exactly 0"):
         OpenSetClassifier().fit(np.hstack([parts[name] for name in order]), y)
     OpenSetClassifier().fit(np.hstack([parts["penultimate"], parts["output"]]), y)
+
+
+def test_labels_of_held_out_pictures_without_these_are_refused():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 6)), np.arange(40) % 2
+    with pytest.raises(ValueError, match="y_val needs X_val, got None"):
+        OpenSetClassifier().fit(X, y, y_val=y)

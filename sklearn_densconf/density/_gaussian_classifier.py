@@ -1,6 +1,6 @@
 """GaussianDensityClassifier: one Gaussian a class, and Bayes' rule."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -331,11 +331,12 @@ class GaussianDensityClassifier(PosteriorMixin):
         Returns
         -------
         array of shape (n_samples, n_classes)
-            (z - μ_k)ᵀ Σ_k⁻¹ (z - μ_k); with ``blocks``, the sum over them.
+            (z - μ_k)ᵀ Σ_k⁻¹ (z - μ_k); with ``blocks``, the sum over them. Infinite for a class
+            without samples, which lies nowhere.
         """
         X = self._checked(X, "mahalanobis")
         head = self._head(X)
-        return self._filled(head.squared_distance, head, X)
+        return self._filled(self._distances(head), head, X)
 
     def typicality(self, X: Any, y: Any = None) -> Array:
         """Compute the fraction of a class that lies farther out than a sample.
@@ -351,17 +352,30 @@ class GaussianDensityClassifier(PosteriorMixin):
         -------
         array of shape (n_samples,)
             Upper-tail probability, in [0, 1], of the squared Mahalanobis distance under a
-            chi-squared distribution of d degrees of freedom.
+            chi-squared distribution of d degrees of freedom; 0 of a class without samples.
         """
         X = self._checked(X, "typicality")
         head = self._head(X)
+        distances = self._distances(head)
 
         def tail(chunk: Array, out: Array, codes: Array) -> Array:
-            distance = to_numpy(pick(head.squared_distance(chunk, out), codes))
+            distance = to_numpy(pick(distances(chunk, out), codes))
             return as_like(chdtrc(self.n_features_in_, distance), chunk)
 
         codes = self._predicted_codes(X) if y is None else self._codes(y, X)
         return self._mapped(tail, head, X, codes)
+
+    def _distances(self, head: Head) -> Callable[[Array, Array], Array]:
+        """Return what computes squared distances: what stands for an empty class has none."""
+        empty = np.flatnonzero(to_numpy(self.class_count_) == 0)
+
+        def infinite_where_empty(chunk: Array, out: Array) -> Array:
+            distance = head.squared_distance(chunk, out)
+            for k in empty.tolist():
+                distance[:, k] = np.inf
+            return distance
+
+        return infinite_where_empty if len(empty) else head.squared_distance
 
     @property
     def class_count_(self) -> Array:

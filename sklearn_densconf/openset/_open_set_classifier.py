@@ -201,7 +201,7 @@ class OpenSetClassifier(PosteriorMixin):
         ValueError
             If a parameter is out of its range; a value of X is not finite (the sample is named);
             no column is left for features; ``classes`` are not one label per logit; a class has no
-            weight; ``y_val`` is missing.
+            weight; ``y_val`` is missing, or comes without ``X_val``.
 
         Warns
         -----
@@ -217,6 +217,8 @@ class OpenSetClassifier(PosteriorMixin):
         codes = encode_labels(y, self.classes_)
         if X_val is not None:
             check_transformed(X_val, X)
+        elif y_val is not None:
+            raise ValueError("y_val needs X_val, got None: pass the pictures with these labels")
         self._warn_of_logits(X, codes)
         self._moments = measure(X[:, : self._width], codes, weight, len(self.classes_))
         check_present(labels, to_numpy(self._moments.count)[np.unique(codes)])
