@@ -163,13 +163,18 @@ def check_label_rule(predict_from: Any, n_features: int, n_classes: int) -> None
         check_one_feature_per_class("predict_from='features'", n_features, n_classes)
 
 
-def check_one_feature_per_class(what: str, n_features: int, n_classes: int) -> None:
+def check_one_feature_per_class(
+    what: str,
+    n_features: int,
+    n_classes: int,
+    cure: str = "or use GaussianDensityClassifier(predict_from='posterior')",
+) -> None:
     """Check that features can be the logits of the classes; two classes may have a single one."""
     if n_features != n_classes and (n_features, n_classes) != (1, 2):
         raise ValueError(
             f"{what} takes one activation per class, in the order of classes_, but n_features="
-            f"{n_features} and n_classes={n_classes}: extract the logits of just these classes, or "
-            "use GaussianDensityClassifier(predict_from='posterior')"
+            f"{n_features} and n_classes={n_classes}: extract the logits of just these classes, "
+            f"{cure}"
         )
 
 

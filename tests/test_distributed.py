@@ -28,6 +28,7 @@ from sklearn_densconf import (
     DensityClassifier,
     FeatureExtractor,
     GaussianDensityClassifier,
+    OpenSetClassifier,
     SoftmaxClassifier,
     distributed,
 )
@@ -380,6 +381,12 @@ def test_shards_of_the_same_columns_are_fitted_and_keep_their_names():
     fitted = distributed.fit(GaussianDensityClassifier(), tables, CLASSES, n_jobs=2)
     assert_same_density(fitted, DENSITY)
     assert fitted.feature_names_in_.tolist() == [f"pixel{number}" for number in FORTH]
+
+
+def test_an_open_set_classifier_is_told_to_be_fitted_in_parts():
+    for fit in (distributed.fit, distributed.fit_batches):
+        with pytest.raises(TypeError, match="OpenSetClassifier needs held-out pictures beside the"):
+            fit(OpenSetClassifier(), [(X, Y)], CLASSES)
 
 
 @pytest.mark.parametrize("model", [SoftmaxClassifier(), DensityClassifier(None)])

@@ -394,6 +394,8 @@ def test_pictures_of_several_sizes_are_distorted_before_preprocessing(network, t
     extractor = FeatureExtractor(network, preprocessing=preprocess)
     density = make_pipeline(extractor, GaussianDensityClassifier()).fit(paths, Y[-24:] % 3)
     given = {"density": density}, paths, Y[-24:] % 3
+    with pytest.raises(ValueError, match="unknown has 'inverted pictures', which is made here"):
+        evaluate(*given, unknown={"inverted pictures": list(PICTURES[:9])})
     evaluation = evaluate(*given, unknown={"digits": list(PICTURES[:9])})
     assert set(evaluation.results["left_out"]) == {"attack", "scales"}
     blurred = [

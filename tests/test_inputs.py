@@ -1,6 +1,9 @@
 """What can be X: arrays, tensors, flat rows, paths, images, Datasets; and what cannot."""
 
+import io
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +203,42 @@ def test_images_with_pixels_beyond_255_are_refused_not_clipped(dtype):
         with pytest.raises(ValueError, match="has pixels outside 0-255") as caught:
             FeatureExtractor(backbone).fit(images)
         assert caught.value.__notes__ == ["This was while preprocessing sample 0."]
+
+
+def _png_of_16_bits(channels, colour_type):
+    """Write a PNG by hand: PIL writes no colours of 16 bits."""
+
+    def chunk(name, data):
+        check = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
+
+    pixels = np.random.default_rng(0).integers(0, 4096, (12, 12, channels)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", 12, 12, 16, colour_type, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("channels", "colour_type"), [(3, 2), (4, 6), (2, 4)], ids=["RGB", "RGBA", "LA"]
+)
+@pytest.mark.parametrize("way", ["file", "content", "image"])
+def test_pictures_in_colour_of_16_bits_are_refused(channels, colour_type, way, tmp_path):
+    content, file = _png_of_16_bits(channels, colour_type), tmp_path / "deep.png"
+    file.write_bytes(content)
+    picture = content if way == "content" else file
+    if way == "image":
+        picture = Image.open(io.BytesIO(content))
+    network = torch.nn.Flatten()
+    with pytest.raises(ValueError, match="has 16 bits in each channel, of which PIL keeps the upp"):
+        FeatureExtractor(network).fit([picture])
+    with pytest.raises(ValueError, match="has 16 bits in each channel"):
+        FeatureExtractor(network, exif_transpose=True).fit([picture])
+
+    def upper(image):
+        return torch.tensor(np.asarray(image.convert("L"))) / 15
+
+    assert FeatureExtractor(network, preprocessing=upper).fit_transform([picture]).max() > 0.5
 
 
 def test_large_finite_values_pass_and_larger_ones_are_refused():

@@ -50,7 +50,8 @@ def order_of_logits(
     """
     is_single = n_logits == 1 and np.shape(labels if classes is None else classes) == (2,)
     if classes is None:
-        check_one_feature_per_class(what, n_logits, labels.shape[0])
+        cure = "or pass classes=, the label of each logit, if some have no samples"
+        check_one_feature_per_class(what, n_logits, labels.shape[0], cure)
         return labels, np.arange(2) if is_single else None
     named, n_logits = to_numpy(classes), 2 if is_single else n_logits
     if named.shape != (n_logits,) or len(np.unique(named)) != n_logits:

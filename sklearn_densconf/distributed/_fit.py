@@ -153,6 +153,11 @@ def _prepared(model: Any, shards: Iterable[Shard], noun: str) -> tuple[Any, Iter
             f"{type(density).__name__} has no {' and no '.join(missing)}, so it cannot be fitted "
             "in parts: use GaussianDensityClassifier as the last step"
         )
+    if hasattr(density, "calibrate"):
+        raise TypeError(
+            f"{type(density).__name__} needs held-out pictures beside the shards: take their "
+            "features, partial_fit on each and merge, then calibrate(X_val, y_val)"
+        )
     named = ((f"{noun} {number}", shard) for number, shard in enumerate(shards))
     if not transformers:
         return model, named

@@ -24,6 +24,7 @@ from sklearn_densconf.evaluation._report import Words
 from sklearn_densconf.evaluation._run import Clock, measure_cases, versions
 from sklearn_densconf.evaluation._sweeps import RELATIVE_SWEEPS, Sweep
 from sklearn_densconf.evaluation.cases import load_cases
+from sklearn_densconf.evaluation.cases.unknown import MADE_NAMES
 
 
 def evaluate(
@@ -97,7 +98,8 @@ def evaluate(
     ------
     ValueError
         If a pipeline has no ``predict_proba``, X are no pictures or outside of their range, a
-        label was not seen in ``fit``, or a case is not known or cannot be measured.
+        label was not seen in ``fit``, a case is not known or cannot be measured, or a set of
+        ``unknown`` has the name of one that is made here.
     sklearn.exceptions.NotFittedError
         If a pipeline is not fitted.
 
@@ -174,6 +176,8 @@ def _checked_number(n_attacked: int) -> int:
 
 
 def _unlabelled(form: Form, given: Any, name: str) -> Pictures:
+    if name in MADE_NAMES:
+        raise ValueError(f"unknown has {name!r}, which is made here as well: give another name")
     return form.read(given, np.zeros(len(given)), f"unknown[{name!r}]")
 
 

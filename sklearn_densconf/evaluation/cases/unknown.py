@@ -70,6 +70,9 @@ _MADE = {
 }
 
 
+MADE_NAMES = tuple(_MADE)
+
+
 def measure_unknown(known: Confidences, unknown: Confidences) -> dict[str, Any]:
     """Compute, for each score, the AUROC of telling known pictures (positive) from others."""
     return {name: {"auroc": tell_apart(known[name], unknown[name])} for name in known}

@@ -17,7 +17,7 @@ from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features.inputs._batch import input_of
 from sklearn_densconf.features.inputs._containers import Field, is_text, label_of
 from sklearn_densconf.features.inputs._digests import digest, start_of
-from sklearn_densconf.features.inputs._modes import converted, is_grey
+from sklearn_densconf.features.inputs._modes import converted, is_grey, mark_deep
 from sklearn_densconf.features.inputs._rows import (
     WHITE,
     check_whole_numbers,
@@ -299,6 +299,7 @@ def _opened(file: Any) -> Any:
 
 def _decoded(file: Any) -> Any:
     with _opened(file) as picture:
+        mark_deep(picture)
         try:
             picture.load()
         except Exception as error:
