@@ -306,3 +306,14 @@ def test_a_single_logit_of_two_classes_gives_its_numbers():
         classifier = SoftmaxClassifier(classes=classes, temperature=0.7).fit(logits, y)
 
         _check_equal(_of_module(classifier, logits), classifier, logits, atol=1e-9)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_classifier_of_one_class_is_exported(covariance_type, precision, tmp_path):
+    X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    classifier = GaussianDensityClassifier(covariance_type, background=0.1).fit(X, ["a"] * 20)
+    confidence = to_torch(classifier, precision=precision)(torch.from_numpy(X))
+    assert (confidence.probabilities == 1).all()
+    np.testing.assert_allclose(confidence.score, classifier.score_samples(X), rtol=1e-5, atol=1e-5)
+    to_onnx(classifier, tmp_path / "one.onnx", precision=precision)

@@ -84,10 +84,10 @@ class Distance(nn.Module):
 def _diagonal(gaussians: Gaussians) -> dict[str, np.ndarray]:
     precision = gaussians.quadratic  # (d, k), (1, k) or (d, 1)
     least = precision.min(axis=1, keepdims=True)
-    more = precision - least
+    differs = gaussians.covariance_type != "tied_diag"
     return {
         "least": least,
-        **({"more": more} if precision.shape[1] > 1 else {}),
+        **({"more": precision - least} if differs else {}),
         "linear": gaussians.linear,
         "constant": gaussians.constant,
     }
