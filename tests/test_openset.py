@@ -262,7 +262,7 @@ def log_posterior(model, data, parameters):
         .fit(X_val[:, D:], y_val, X_val=X_val[:, D:], y_val=y_val)
         .temperature_
     )
-    normal = (log_temperature - alone) ** 2 + np.sum((log_w / 0.5) ** 2)
+    normal = (log_temperature - alone) ** 2 + np.sum((log_w / 0.4) ** 2)
     return np.log(proba).sum() + np.log(share * (1 - share)).sum() / 2 - normal / 2
 
 

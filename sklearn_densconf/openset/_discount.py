@@ -19,7 +19,7 @@ from sklearn_densconf._array import Array, namespace
 
 SHARE = 0.1  # of known pictures, that make up the tail
 FEWEST = 10  # pictures in it, or half of all
-SPREAD = 0.5  # standard deviation of log w about log β, a priori
+SPREAD = 0.4  # standard deviation of log w about log β, a priori
 STARTS = (0.0, 2.0, 5.0, 10.0)  # widths below the level
 DROWNED = 1e-9  # a probability; far above what float64 resolves beside a prior of 1e-5
 FARTHEST = 700.0  # widths, or nats: exp of it is a float64
@@ -138,8 +138,9 @@ def most_likely(
     - on each location, Jeffreys' prior of the share P(s < a) of known pictures beyond it: each
       width farther out costs half a nat. It pulls the discount towards the known pictures, whose
       labels hold it off: the more pictures are held out, the less it weighs;
-    - on each log w, a normal distribution about log β with standard deviation `SPREAD`: where
-      distorted pictures are held out as well, their tail is no longer that of the known ones;
+    - on each log w, a normal distribution about log β with standard deviation `SPREAD`: wide enough
+      for held-out pictures that are distorted, whose tail is no longer that of the known ones, and
+      narrow enough that the pull on the locations does not narrow the widths;
     - on log T, a normal distribution about the temperature of softmax alone with standard
       deviation 1, since without an error on held-out pictures the likelihood knows no smallest T.
 
