@@ -86,28 +86,3 @@ def left_out_scores(
         weight,
     )
     return to_numpy(scores), to_numpy(weight)
-
-
-def check_transformed(X_val: Any, X: Array) -> None:
-    """Check that the held-out samples have been through the steps of a pipeline, as X has.
-
-    Parameters
-    ----------
-    X_val : array or sequence
-        What `fit` was given.
-    X : array of shape (n, d)
-        The samples that it is fitted to.
-
-    Raises
-    ------
-    ValueError
-        If a sample of X_val is not a row of d features.
-    """
-    is_array = hasattr(X_val, "shape")
-    shape = tuple(X_val.shape[1:]) if is_array else np.shape(next(iter(X_val), ()))
-    if shape == X.shape[1:]:
-        return
-    raise ValueError(
-        f"X_val has samples of shape {shape}, wanted rows of {X.shape[1]} features, as X has: in a "
-        "pipeline, make_pipeline(..., transform_input=['X_val']) takes it through the steps before"
-    )

@@ -1,64 +1,47 @@
 """OpenSetClassifier: a confidence to act on."""
 
 from collections.abc import Iterable
-from copy import copy
 from typing import Any, Self
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
-from sklearn.utils import Bunch, Tags
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_densconf._array import Array, as_like, float64, map_rows, namespace, pick, to_numpy
+from sklearn_densconf._array import Array, to_numpy
 from sklearn_densconf._callbacks import as_one_task
 from sklearn_densconf._validation import (
     check_classes,
     check_features,
     check_labels,
-    check_number,
     check_present,
     check_priors,
-    check_same_namespace,
     check_weight,
     encode_labels,
 )
 from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.density import _moments as moments_of
-from sklearn_densconf.density._logits import (
-    fit_temperature,
-    in_order,
-    order_of_logits,
-    softmax_of_labels,
-    warn_of_activations,
-    warn_of_order,
-    warn_of_probabilities,
-    warn_of_single,
-)
+from sklearn_densconf.density._logits import order_of_logits
 from sklearn_densconf.density._moments import Moments
-from sklearn_densconf.density._posterior import PosteriorMixin
 from sklearn_densconf.openset._calibration import (
     OF_TRAINED,
     by_budget,
     by_likelihood,
-    check_transformed,
     left_out_scores,
 )
-from sklearn_densconf.openset._discount import LogProba
-from sklearn_densconf.openset._explanation import explain
-from sklearn_densconf.openset._familiarity import Familiarity, gaussians, measure, unit
-from sklearn_densconf.openset._head import OpenSetHead
-from sklearn_densconf.openset._network_posterior import (
-    Given,
-    Softmax,
-    check_same_classes,
-    columns_of,
-    fitted_posterior,
+from sklearn_densconf.openset._checks import (
+    check_parameters,
+    check_same_kind,
+    check_transformed,
+    codes_of_held_out,
+    count_features,
+    warn_of_logits,
 )
+from sklearn_densconf.openset._familiarity import measure
+from sklearn_densconf.openset._fitted import FittedMixin
+from sklearn_densconf.openset._network_posterior import fitted_posterior
 
 BUDGET = 0.003  # of mean confidence, where none is given
 
 
-class OpenSetClassifier(PosteriorMixin):
+class OpenSetClassifier(FittedMixin):
     r"""The network's posterior, discounted where a density says "unfamiliar".
 
     .. math:: p(y \mid x) = \rho(u) \, \mathrm{softmax}(z / T)_y + (1 - \rho(u)) \, \pi_y
@@ -168,9 +151,6 @@ class OpenSetClassifier(PosteriorMixin):
         self.classes = classes
         self.priors = priors
 
-    _moments: Moments
-    _fitted_here = False  # whether posterior_ was fitted to the logits by `fit`
-
     @as_one_task
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
@@ -262,7 +242,7 @@ class OpenSetClassifier(PosteriorMixin):
         self._check_parameters()
         self._check_measured("calibrate")
         X_val = self._checked_place(check_features(self, X_val, reset=False), "calibrate")
-        codes = self._codes_of_held_out(X_val, y_val)
+        codes = codes_of_held_out(self.discount, X_val, y_val, self.classes_)
         self._derive(X_val)
         self._check_posterior()
         scores, self.temperature_ = self._scores(X_val), 1.0
@@ -337,20 +317,7 @@ class OpenSetClassifier(PosteriorMixin):
         """
         for part in (self, other):
             part._check_measured("merge")
-        mine, theirs = (
-            (
-                to_numpy(part.classes_).tolist(),
-                part.n_features_in_,
-                np.asarray(getattr(part, "feature_names_in_", [])).tolist(),
-            )
-            for part in (self, other)
-        )
-        if mine != theirs:
-            raise ValueError(
-                f"only parts with the same classes and columns can be merged, got {mine} and "
-                f"{theirs}: fit each with partial_fit(classes=...), on the same columns in the "
-                "same order"
-            )
+        check_same_kind(self, other)
         added = moments_of.like(other._moments, self._moments.count)
         return self._with_moments(moments_of.merge(self._moments, added))
 
@@ -387,180 +354,24 @@ class OpenSetClassifier(PosteriorMixin):
             raise ValueError("batches is empty: give at least one (X, y)")
         return self.calibrate(X_val, y_val)
 
-    def confidence(self, X: Any, y: Any = None, *, log_odds: bool = False) -> Array:
-        """Compute the posterior of one label per picture, or its log-odds.
-
-        Rank by log-odds: they differ where posteriors round to 1, and where they round to the
-        priors, since a ρ below 1e-9 is kept from vanishing beside them.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Features and logits.
-        y : array of shape (n_samples,), default=None
-            The labels in question; None stands for the network's.
-        log_odds : bool, default=False
-            Whether to compute log p - log(1 - p) instead of p.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            Posterior p of the label, in [0, 1]; with ``log_odds``, in [-inf, inf], in nats, and
-            float64 for float32 input too, which could not resolve it.
-
-        Raises
-        ------
-        ValueError
-            If ``y`` has a label that is not in ``classes_``, or another number of samples.
-        """
-        X = self._checked(X, "confidence")
-        return super().confidence(float64(X) if log_odds else X, y, log_odds=log_odds)
-
-    def known_proba(self, X: Any) -> Array:
-        """Compute ρ, the probability that a picture is of the known world.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Features and logits.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            Probability ρ, in [0, 1].
-        """
-        X = self._checked(X, "known_proba")
-        head = self._head(X)
-        return self._mapped(head.known, head, X)
-
-    def score_samples(self, X: Any) -> Array:
-        """Compute the log-odds of ρ: how familiar a picture is; low for what is unlike anything.
-
-        It ranks as `known_proba` does, and keeps ranking where that rounds to 0 or 1.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Features and logits.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            Log-odds, log ρ - log(1 - ρ), in nats.
-        """
-        X = self._checked(X, "score_samples")
-        head = self._head(X)
-        return self._mapped(head.log_odds, head, X)
-
-    def explain(self, X: Any) -> Bunch:
-        """Take the log-odds of ρ apart: which factor and which features lower it.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Features and logits.
-
-        Returns
-        -------
-        Bunch
-            Arrays of numpy, in nats. ``log_odds`` (n_samples,) is `score_samples`: the sum of
-            ``factors`` (n_samples, 2), the log-odds of each factor, and of ``both`` (n_samples,),
-            at most 0, since both factors have to hold. A factor is its ``offset`` (2,) and the sum
-            of its ``features`` (n_samples, 2, n_columns), where a quadratic form vᵀ Σ⁻¹ v has the
-            parts v_j (Σ⁻¹ v)_j. ``names`` are "nearest" and "relative"; ``nearest`` (n_samples,)
-            is the label of the nearest class.
-        """
-        X = to_numpy(float64(self._checked(X, "explain")))
-        directions = unit(X[:, : self._width].copy())
-        densities = copy(self.density_), copy(self.background_)  # copies are numpy's
-        return explain(directions, *densities, self.location_, self.scale_)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "location_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.array_api_support = True
-        return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state as numpy arrays: what was fitted on a GPU loads where there is none."""
-        state = dict(super().__getstate__())
-        if "_moments" in state:
-            state["_moments"] = moments_of.as_numpy(self._moments)
-        return state | {name: to_numpy(state[name]) for name in {"classes_"} & set(state)}
-
-    def _checked(self, X: Any, method: str) -> Array:
-        if hasattr(self, "_moments") and not hasattr(self, "location_"):
-            raise NotFittedError(
-                f"{method} needs a discount, and parts were added after the last one was fitted: "
-                "call calibrate(X_val, y_val) first"
-            )
-        check_is_fitted(self)
-        return self._checked_place(check_features(self, X, reset=False), method)
-
-    def _checked_place(self, X: Array, method: str) -> Array:
-        check_same_namespace(X, self._moments.mean, f"{type(self).__name__}.{method}()")
-        return X
-
-    def _check_measured(self, method: str) -> None:
-        if not hasattr(self, "_moments"):
-            raise NotFittedError(
-                f"{method} needs Gaussians, but this {type(self).__name__} has seen no pictures: "
-                "call fit or partial_fit first"
-            )
-
     def _check_parameters(self) -> None:
-        if self.discount != "likelihood":
-            wanted = "'likelihood' or a float in (0, 1)"
-            check_number("discount", self.discount, lambda d: 0 < d < 1, wanted)
-        if self.logits is not None:
-            wanted = "None or a whole number of at least 1"
-            check_number("logits", self.logits, lambda n: n >= 1 and n == int(n), wanted)
-        density = self._template()
-        tied = isinstance(density, GaussianDensityClassifier) and density.covariance_type == "tied"
-        if not tied or density.blocks is not None:
-            raise ValueError(
-                "density must be None or a GaussianDensityClassifier('tied') without blocks, got "
-                f"{density!r}: one covariance serves all classes"
-            )
-        density._check_parameters()
-
-    def _template(self) -> GaussianDensityClassifier:
-        default = GaussianDensityClassifier("tied", shrinkage="auto")
-        return default if self.density is None else self.density
-
-    def _check_posterior(self) -> None:
-        """Check that the posterior, if one is given, is fitted and fits."""
-        if self.posterior is None:
-            self.posterior_ = None
-            return
-        if not hasattr(self, "posterior_"):  # after partial_fit, which sees no logits twice
-            check_is_fitted(self.posterior)
-            self.posterior_ = self.posterior
-        self._given_posterior()
+        check_parameters(self.discount, self.logits, self._template())
 
     def _warn_of_logits(self, X: Array, codes: np.ndarray) -> None:
-        """Warn of logits in another order, of a single one, and of what are no logits."""
-        cure = "pass classes=, the label of each logit in their order"
-        warn_of_order(self._logits(X), codes, self.classes_, cure)
-        if self.posterior is None:
-            warn_of_probabilities(X[:, self._width :])
-            warn_of_activations(X[:, self._width :])
-        if self.logits is None and len(self.classes_) == 2:
-            given = codes if self._order is None else self._order[codes]
-            warn_of_single(X[:, self._width :], given)
+        warn_of_logits(
+            X[:, self._width :],
+            self._order,
+            codes,
+            self.classes_,
+            make_posterior=self.posterior is None,
+            are_counted=self.logits is not None,
+        )
 
     def _name_logits(self, labels: Array, X: Array) -> None:
         """Learn which columns are features, and which label each logit has."""
         given = labels if self.classes is None else np.asarray(to_numpy(self.classes))
         n_logits = len(given) if self.logits is None else int(self.logits)
-        if X.shape[1] <= n_logits:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, and the last {n_logits} are logits: none is left for "
-                "the density. Take FeatureExtractor(network, layer=['penultimate', 'output'])"
-            )
-        self._width = X.shape[1] - n_logits
+        self._width = count_features(X.shape[1], n_logits)
         self.classes_, self._order = order_of_logits(
             self.classes, labels, n_logits, type(self).__name__
         )
@@ -576,19 +387,6 @@ class OpenSetClassifier(PosteriorMixin):
         for learned in (*gaussians, "location_", "scale_", "temperature_"):
             self.__dict__.pop(learned, None)
 
-    def _derive(self, X: Array) -> None:
-        """Derive the Gaussians, where X is."""
-        moments = moments_of.like(self._moments, X)
-        self.density_, self.background_ = gaussians(moments, self.classes_, self._template())
-
-    def _familiarity(self, X: Array) -> Familiarity:
-        return Familiarity(self.density_._head(X), self.background_._head(X))
-
-    def _scores(self, X: Array) -> np.ndarray:
-        """Compute the two scores, (n, 2)."""
-        scores, n_classes = self._familiarity(X).scores, len(self.density_.classes_)
-        return to_numpy(float64(map_rows(scores, n_classes, X[:, : self._width])))
-
     def _calibrate_on_trained(self, X: Array, codes: np.ndarray, weight: Array) -> None:
         # among the classes that have samples
         codes = (np.cumsum(to_numpy(self._moments.count) > 0) - 1)[codes]
@@ -597,65 +395,3 @@ class OpenSetClassifier(PosteriorMixin):
         budget = BUDGET if self.discount == "likelihood" else float(self.discount)
         self.location_, self.scale_ = by_budget(scores, OF_TRAINED * budget, weights)
         self.temperature_ = 1.0
-
-    def _codes_of_held_out(self, X_val: Array, y_val: Any) -> np.ndarray | None:
-        """Return the codes of the labels, or None where a budget needs none."""
-        if self.discount != "likelihood":
-            return None
-        if y_val is None:
-            raise ValueError(
-                "discount='likelihood' needs y_val, got None: pass the labels of X_val, or set "
-                "discount to a budget such as 0.003"
-            )
-        return encode_labels(check_labels(y_val, X_val)[0], self.classes_)
-
-    def _log_proba(self, X: Array, codes: np.ndarray) -> tuple[LogProba, float]:
-        """Return log q of labels as a function of log T, and the T of q alone."""
-        if self.posterior_ is None:
-            logits = to_numpy(float64(self._logits(X)))
-            return softmax_of_labels(logits, codes), fit_temperature(logits, codes)
-        posterior = self._log_posterior()
-
-        def of_labels(chunk: Array, _out: Array, codes: Array) -> Array:
-            return pick(posterior(chunk), codes)
-
-        log_proba = to_numpy(float64(map_rows(of_labels, 0, X, as_like(codes, X))))
-        return lambda _: (log_proba, 0.0), 1.0
-
-    def _log_posterior(self) -> Softmax | Given:
-        if self.posterior_ is None:
-            return Softmax(self._width, self._order, self.temperature_)
-        return self._given_posterior()
-
-    def _given_posterior(self) -> Given:
-        """Return what evaluates a classifier; one that was fitted here takes sorted logits."""
-        check_same_classes(self.posterior_, self.classes_)
-        if self._fitted_here:
-            return Given(self.posterior_, slice(self._width, None), self._order)
-        n_logits = self.n_features_in_ - self._width
-        return Given(self.posterior_, columns_of(self.posterior_, self._width, n_logits))
-
-    def _log_prior(self) -> np.ndarray:
-        count = to_numpy(self._moments.count)
-        given = check_priors(self.priors, len(self.classes_))
-        with np.errstate(divide="ignore"):  # log 0 is meant: a class that is not expected
-            return np.log(count / count.sum() if given is None else given)
-
-    def _logits(self, X: Array) -> Array:
-        return in_order(X[:, self._width :], self._order)
-
-    def _head(self, X: Array) -> OpenSetHead:
-        familiarity = self._familiarity(X)
-        heads = familiarity.classes, familiarity.background
-        return OpenSetHead(
-            width=self._width,
-            log_posterior=self._log_posterior(),
-            familiarity=familiarity,
-            location=as_like(self.location_, X),
-            scale=as_like(self.scale_, X),
-            log_prior=as_like(self._log_prior(), X),
-            n_multiplications=sum(head.n_multiplications for head in heads),
-        )
-
-    def _predicted_codes(self, X: Array) -> Array:
-        return namespace(X).argmax(self._logits(X), axis=1)
