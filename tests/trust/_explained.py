@@ -79,7 +79,7 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "constant: 5.0 -> 11.0",
     ): "where a search starts, whose minimum is the same",
     (
-        "openset/_open_set_classifier.py",
+        "openset/_fitted.py",
         "log_proba = to_numpy(float64(map_rows(of_labels, 0, X, as_like(codes, X))))",
         "constant: 0 -> 1",
     ): "columns of a buffer that nothing is written to",
