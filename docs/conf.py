@@ -67,6 +67,8 @@ html_sidebars = {
         "comparison",
         "benchmarks",
         "scaling",
+        "networks",
+        "reliability",
         "traps",
         "registries",
         "versions",
