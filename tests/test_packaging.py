@@ -23,7 +23,7 @@ BESIDE_THE_CODE = {  # what the wheel holds that is no Python
     "sklearn_densconf/evaluation/_report.html",
 }
 METADATA = {"METADATA", "WHEEL", "RECORD", "licenses/LICENSE"}
-LARGEST = 500_000  # bytes
+LARGEST = 480_000  # bytes; two thirds are code, nearly a third are docstrings
 SCHEMAS = {  # of files that another program reads -> the schema that check-jsonschema ships
     ".github/workflows/ci.yml": "github-workflows",
     ".github/workflows/release.yml": "github-workflows",
