@@ -608,3 +608,29 @@ def test_a_file_is_read_without_torch_where_it_has_no_network(file):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(file)], check=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_weights_are_not_rounded_to_the_type_of_the_network_that_is_given(dtype, tmp_path):
+    X = np.random.default_rng(0).normal(size=(8, 3))
+    extractor = FeatureExtractor(torch.nn.Linear(3, 2).to(dtype)).fit(X)
+    file = io.save(extractor, tmp_path / "network.densconf")
+    with pytest.raises(ValueError, match=rf"weight is of torch.float32, and was of {dtype}. Conv"):
+        io.load(file, network=torch.nn.Linear(3, 2))
+    again = io.load(file, network=torch.nn.Linear(3, 2).to(dtype))
+    np.testing.assert_array_equal(again.transform(X), extractor.transform(X))
+
+
+def test_tied_weights_are_loaded_tied_and_no_other_network_is_suspected(tmp_path):
+    def tied():
+        network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+        network[1].weight = network[0].weight
+        return network
+
+    X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    extractor = FeatureExtractor(tied()).fit(X)
+    given = tied()
+    weight = given[0].weight.detach().clone()
+    again = io.load(io.save(extractor, tmp_path / "network.densconf"), network=given)
+    np.testing.assert_array_equal(again.transform(X), extractor.transform(X))
+    assert torch.equal(given[0].weight, weight)

@@ -138,6 +138,7 @@ def _read_weights(parts: Any, network: Any, reader: Reader) -> tuple[Any, Any, N
         )
     module = _with_its_own_tensors(_frozen(network).network())
     tensors = {name: _to_tensor(reader, *about) for name, *about in state}
+    _check_types(module, tensors)
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
@@ -166,12 +167,27 @@ def _check_same(name: str, same_weights: bool) -> None:
     )
 
 
+def _check_types(module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Refuse what torch would round to the type that is there."""
+    for name, there in module.state_dict().items():
+        if name in tensors and tensors[name].dtype != there.dtype:
+            saved = tensors[name].dtype
+            raise ValueError(
+                f"network= is not the one that was saved: {name} is of {there.dtype}, and was of "
+                f"{saved}. Convert it first, network.to({saved})"
+            )
+
+
 def _with_its_own_tensors(module: nn.Module) -> nn.Module:
     """Let a replica have its weights to itself, since it is about to get others."""
+    copies: dict[int, nn.Parameter] = {}  # tied parameters stay tied
     for part in module.modules():
-        for name, parameter in part._parameters.items():
-            if parameter is not None:
-                part._parameters[name] = nn.Parameter(parameter.clone(), parameter.requires_grad)
+        for name, shared in part._parameters.items():
+            if shared is None:
+                continue
+            if id(shared) not in copies:
+                copies[id(shared)] = nn.Parameter(shared.clone(), shared.requires_grad)
+            part._parameters[name] = copies[id(shared)]
     return module
 
 
