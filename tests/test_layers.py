@@ -165,6 +165,34 @@ def test_an_output_whose_first_axis_is_not_the_sample_is_refused():
         FeatureExtractor(network).fit(np.zeros((2, 6, 4)))
 
 
+@pytest.mark.parametrize("make", [lambda X: X.sum(1).squeeze(), torch.mean, lambda X: (X.sum(), X)])
+def test_an_output_without_an_axis_of_samples_is_refused_with_the_cure(make):
+    with pytest.raises(ValueError, match=r"gives a number without an axis of samples: .*squeeze\("):
+        FeatureExtractor(_Giving(make)).fit(np.zeros((2, 3), np.float32))
+    cured = FeatureExtractor(_Giving(lambda X: X[:, :1].squeeze(-1)))
+    assert cured.fit_transform(np.ones((2, 3), np.float32)).tolist() == [[1.0], [1.0]]
+
+
+def test_complex_numbers_are_refused_and_not_halved():
+    X = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    with pytest.raises(ValueError, match="gives complex numbers, of which half would be dropped"):
+        FeatureExtractor(_Giving(torch.fft.fft)).fit(X)
+    both = _Giving(lambda X: torch.view_as_real(torch.fft.fft(X)))
+    features = FeatureExtractor(both, pooling="flatten").fit_transform(X)
+    np.testing.assert_allclose(features[:, ::2], np.fft.fft(X).real, atol=1e-6)
+    np.testing.assert_allclose(features[:, 1::2], np.fft.fft(X).imag, atol=1e-6)
+
+
+def test_a_network_that_takes_gradients_is_told_so():
+    def energy_and_force(X):
+        with torch.enable_grad():
+            X = X.clone().requires_grad_(True)
+            return torch.autograd.grad((X**2).sum(), X)[0]
+
+    with pytest.raises(ValueError, match="Its forward pass takes gradients, which are not comput"):
+        FeatureExtractor(_Giving(energy_and_force)).fit(np.zeros((2, 3), np.float32))
+
+
 KNOWN = ["", "conv_1", "conv_2", "head"]
 
 

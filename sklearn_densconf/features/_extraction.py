@@ -316,9 +316,14 @@ class Extraction:
                 else:
                     self._learn(batch)
                     return features
-        raise ValueError(  # the network is not made for such samples
-            f"the network refuses samples of shape {source.shape}: {refusal}. Check input_shape, "
-            "preprocessing (from one picture to a tensor (c, h, w)) and the number of channels"
+        cure = (  # else the network is not made for such samples
+            "Its forward pass takes gradients, which are not computed here: pass a part without"
+            if "does not require grad" in str(refusal)
+            else "Check input_shape, preprocessing (from one picture to a tensor (c, h, w)) and "
+            "the number of channels"
+        )
+        raise ValueError(
+            f"the network refuses samples of shape {source.shape}: {refusal}. {cure}"
         ) from refusal
 
     def _has_integers(self, batch: Batch) -> bool:

@@ -100,6 +100,7 @@ class Tap:
     def _rows(self, layer: str, output: Any, module: nn.Module | None) -> torch.Tensor:
         """Return one row per sample; a copy, since an in-place layer may follow."""
         maps = output if isinstance(output, torch.Tensor) else _first_tensor(layer, output)
+        _check_kind(layer, maps)
         if maps.ndim > 2 and self._poolings[layer] != "flatten":
             maps = self._pool(layer, maps, module)
         return maps.reshape(maps.shape[0], -1).to(torch.float32, copy=True)
@@ -176,6 +177,20 @@ def _copied(X: Batch) -> Batch:
 def _was_written_to(copies: Batch) -> bool:
     tensors = copies.tensors.values() if isinstance(copies, Named) else [copies]
     return any(tensor._version for tensor in tensors)
+
+
+def _check_kind(layer: str, maps: torch.Tensor) -> None:
+    if maps.ndim == 0:
+        raise ValueError(
+            f"layer {layer or OUTPUT!r} gives a number without an axis of samples: it may end in "
+            "squeeze(), which drops that of a single sample and squeeze(-1) does not, or in a mean "
+            "over all samples. Mend it, or name a layer before that"
+        )
+    if maps.is_complex():
+        raise ValueError(
+            f"layer {layer or OUTPUT!r} gives complex numbers, of which half would be dropped: "
+            "wrap the network in a module that gives torch.view_as_real of them, or their abs()"
+        )
 
 
 def _first_tensor(layer: str, output: object) -> torch.Tensor:
