@@ -282,3 +282,27 @@ def test_output_names_the_networks_output_and_layers_of_such_names_come_first():
     extractor = FeatureExtractor(network, layer=["penultimate", "output"])
     expected = [*[2.0] * 3, *network[:2](torch.ones(3)).tolist()]
     np.testing.assert_allclose(extractor.fit_transform(X), [expected] * 2, rtol=1e-6)
+
+
+class _Cosine(nn.Module):
+    """An embedding, and the cosines of its angles to a class each, as of ArcFace."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = nn.Linear(6, 4)
+        self.classes = nn.Parameter(torch.randn(n_classes, 4))
+
+    def forward(self, X):
+        return nn.functional.normalize(self.embedding(X)) @ nn.functional.normalize(self.classes).T
+
+
+def test_a_head_that_is_no_linear_layer_is_warned_of_once():
+    X, network = np.random.default_rng(0).normal(size=(5, 6)), _Cosine(3)
+    with pytest.warns(UserWarning, match="into 'embedding'.* gives 4 numbers and the network 3"):
+        extractor = FeatureExtractor(network, layer=["penultimate", "output"]).fit(X)
+    assert extractor.transform(X).shape == (5, 6 + 3)
+    named = FeatureExtractor(network, layer=["embedding", "output"]).fit(X)
+    with torch.no_grad():
+        wanted = network.embedding(torch.tensor(X, dtype=torch.float32)).numpy()
+    np.testing.assert_allclose(named.transform(X)[:, :4], wanted, rtol=1e-5, atol=1e-6)

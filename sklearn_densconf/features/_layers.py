@@ -27,6 +27,8 @@ class Learned:
         Name of the linear layer that runs last.
     channel_axes : dict of (str, int) to int
         Where the channels are in the activations of a layer that have that number of axes.
+    head_checked : bool
+        Whether it was looked at whether the last linear layer may give the output.
     rows_checked : bool
         Whether it was looked at whether samples depend on their batch.
     code_checked : bool
@@ -37,6 +39,7 @@ class Learned:
     takes_integers: bool = True
     last_linear: str | None = None
     channel_axes: dict[tuple[str, int], int] = field(default_factory=dict)
+    head_checked: bool = False
     rows_checked: bool = False
     code_checked: bool = False
 

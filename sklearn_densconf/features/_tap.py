@@ -1,5 +1,6 @@
 """Activations of named layers in one forward pass that stops after the last of them."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -51,6 +52,7 @@ class Tap:
         self._poolings = poolings
         self._taken: dict[str, torch.Tensor] = {}
         self._ran: str | None = None
+        self._shape: tuple[int, ...] = ()  # of the network's output
         self._learned = learned
         modules = dict(network.named_modules(remove_duplicate=False))
         self._runs_to_the_end = PENULTIMATE in poolings and PENULTIMATE not in modules
@@ -79,6 +81,7 @@ class Tap:
                 f"layer={PENULTIMATE!r} is the input of the last linear layer, but the network has "
                 "none: name a layer"
             )
+        self._widths = {name: part.out_features for name, part in linear.items()}
         self._last_linear = self._learned.last_linear or list(linear)[-1]
         for name, part in linear.items():
             part.register_forward_pre_hook(self._linear_hook(name), with_kwargs=True)
@@ -109,9 +112,25 @@ class Tap:
         """Return one tensor (n, units), float32, for each layer."""
         taken = self._traced(X)
         if self._runs_to_the_end and self._ran is not None:
+            self._warn_of_head(self._ran)
             taken = self._again_if_another_was_last(taken, self._ran, X)
         self._check(taken, len(X))
         return [taken[layer] for layer in self._layers]
+
+    def _warn_of_head(self, ran: str) -> None:
+        """Warn, once, where what the last linear layer gives cannot be the logits."""
+        gives, wanted = self._widths[ran], self._shape[1:]
+        differs = len(wanted) == 1 and wanted[0] not in (gives, 1)  # 1 may be a similarity
+        if differs and not self._learned.head_checked:
+            warnings.warn(
+                f"layer={PENULTIMATE!r} is what goes into {ran!r}, the last linear layer that "
+                f"runs, but that gives {gives} numbers and the network {wanted[0]}: where a "
+                "product without a layer (a cosine, functional.linear) or another branch makes "
+                "the output, name the layer before it",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._learned.head_checked = True
 
     def _again_if_another_was_last(
         self, taken: dict[str, torch.Tensor], ran: str, X: Batch
@@ -136,13 +155,15 @@ class Tap:
         if self._pool.layouts is not None:
             self._pool.layouts.begin(X)
         given = X if self._writes_to_input is False else _copied(X)
+        output = None
         with suppress(Finished):
             if isinstance(given, Named):
-                self.network(**given.tensors)
+                output = self.network(**given.tensors)
             else:
-                self.network(given)
+                output = self.network(given)
         if self._writes_to_input is None:
             self._writes_to_input = _was_written_to(given)
+        self._shape = getattr(tensor_in(output), "shape", ())
         taken, self._taken = self._taken, {}
         return taken
 
