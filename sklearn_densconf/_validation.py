@@ -1,6 +1,6 @@
 """Checks of what users give. A leaf: imports nothing of this package but other leaves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -57,6 +57,15 @@ def _is_as_fitted(estimator: Any, X: Any) -> bool:
         and len(X) > 0
         and not hasattr(estimator, "feature_names_in_")  # else X should have names, too
     )
+
+
+def check_held_out(estimator: Any, X_val: Any) -> Array:
+    """Check held-out samples as `check_features` does those of X, with errors that tell which."""
+    try:
+        return check_features(estimator, X_val, reset=False)
+    except ValueError as error:
+        error.add_note("This is said of X_val.")
+        raise
 
 
 def check_finite(X: Array) -> None:
@@ -130,8 +139,9 @@ def check_blocks(blocks: Any, n_features: int) -> list[slice]:
     """
     if blocks is None:
         return [slice(0, n_features)]
-    parts = list(blocks.values() if hasattr(blocks, "values") else blocks)
-    widths = [part.stop - part.start if isinstance(part, slice) else part for part in parts]
+    each = blocks.values() if hasattr(blocks, "values") else blocks
+    parts = list(each) if isinstance(each, Iterable) else []
+    widths = [len(range(n_features)[p]) if isinstance(p, slice) else p for p in parts]
     whole = all(isinstance(width, (int, np.integer)) and width > 0 for width in widths)
     ends = np.cumsum([0, *widths]).tolist() if whole else [0]
     columns = [slice(*pair) for pair in pairwise(ends)]
@@ -234,6 +244,8 @@ def check_priors(priors: Any, n_classes: int) -> np.ndarray | None:
     if isinstance(priors, str):
         check_option("priors", priors, ["uniform"])
         return np.full(n_classes, 1 / n_classes)
+    if isinstance(priors, Mapping):
+        raise ValueError(f"priors must be one per class, in the order of classes_, got {priors!r}")
     priors = np.asarray(to_numpy(priors) if hasattr(priors, "shape") else priors, dtype=np.float64)
     if priors.shape != (n_classes,):
         raise ValueError(

@@ -386,3 +386,18 @@ def test_a_class_without_samples_is_infinitely_far_from_everything(covariance_ty
     np.testing.assert_array_equal(distance[:, 1:], seen.mahalanobis(X))
     assert (density.typicality(X, np.full(30, -1)) == 0).all()
     np.testing.assert_array_equal(density.typicality(X, y), seen.typicality(X, y))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"blocks": 3}, "blocks must be widths of at least 1 that add up to the 3 features"),
+        ({"blocks": {"a": slice(0, 1), "b": slice(1, None)}}, "blocks must be widths of at least"),
+        ({"blocks": [slice(-3, -1), 1]}, "blocks must be widths of at least 1"),
+        ({"priors": {0: 0.5, 1: 0.5}}, "priors must be one per class, in the order of classes_"),
+    ],
+)
+def test_blocks_and_priors_of_another_kind_are_refused_by_name(parameters, message):
+    X, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2
+    with pytest.raises(ValueError, match=message):
+        GaussianDensityClassifier(**parameters).fit(X, y).predict_proba(X)

@@ -428,3 +428,10 @@ def test_a_mask_of_other_places_than_the_layers_is_refused_where_it_masks():
         ValueError, match=r"4 places for 32 in attention_mask.*samples of one length"
     ):
         FeatureExtractor(network, layer="frames").fit_transform(sounds)
+
+
+def test_samples_whose_names_differ_are_refused_with_both():
+    samples = [{"input": np.ones(3, np.float32)}, {"other": np.ones(3, np.float32)}]
+    extractor = FeatureExtractor(nn.Linear(3, 2)).fit(samples[:1])
+    with pytest.raises(ValueError, match=r"of the same names, got \['input'\] and \['other'\]"):
+        extractor.transform(samples)

@@ -669,3 +669,14 @@ def test_labels_of_held_out_pictures_without_these_are_refused():
     X, y = rng.normal(size=(40, 6)), np.arange(40) % 2
     with pytest.raises(ValueError, match="y_val needs X_val, got None"):
         OpenSetClassifier().fit(X, y, y_val=y)
+
+
+@pytest.mark.parametrize(
+    "classifier", [OpenSetClassifier(), SoftmaxClassifier(temperature="nll")], ids=["open", "nll"]
+)
+def test_an_error_about_held_out_pictures_says_that_it_is_of_them(classifier):
+    n_columns = 6 if isinstance(classifier, OpenSetClassifier) else 2
+    X, y = np.random.default_rng(0).normal(size=(40, n_columns)), np.arange(40) % 2
+    with pytest.raises(ValueError, match="X must be finite, got NaN in sample 3") as caught:
+        classifier.fit(X, y, X_val=np.where(np.arange(40)[:, None] == 3, np.nan, X), y_val=y)
+    assert caught.value.__notes__ == ["This is said of X_val."]

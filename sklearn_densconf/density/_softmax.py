@@ -10,6 +10,7 @@ from sklearn_densconf._array import Array, float64, to_numpy
 from sklearn_densconf._callbacks import as_one_task
 from sklearn_densconf._validation import (
     check_features,
+    check_held_out,
     check_labels,
     check_number,
     encode_labels,
@@ -135,7 +136,7 @@ class SoftmaxClassifier(PosteriorMixin):
     def _fit_temperature(self, X_val: Any, y_val: Any) -> float:
         if self.temperature != "nll":
             return float(self.temperature)
-        X_val = check_features(self, X_val, reset=False)
+        X_val = check_held_out(self, X_val)
         codes = encode_labels(check_labels(y_val, X_val)[0], self.classes_)
         logits = in_order(to_numpy(float64(X_val)), self._order)
         return fit_temperature(logits, codes)

@@ -135,10 +135,11 @@ def load(file: str | PathLike[str], *, network: Any = None, allow_code: Iterable
     path = Path(file)
     content, arrays = _container.read(path)
     allowed = _names(allow_code)
-    if refused := sorted(_asked(content) - allowed):
+    asked = _asked(content)
+    if refused := sorted(asked - allowed):
         raise PermissionError(
             f"{path} asks for code: to import and call {refused}. If you know it, pass "
-            f"allow_code={refused}"
+            f"allow_code={sorted(asked)}"
         )
     reader = Reader(arrays, allowed)
     try:

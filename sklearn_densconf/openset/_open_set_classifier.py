@@ -10,6 +10,7 @@ from sklearn_densconf._callbacks import as_one_task
 from sklearn_densconf._validation import (
     check_classes,
     check_features,
+    check_held_out,
     check_labels,
     check_present,
     check_priors,
@@ -205,7 +206,7 @@ class OpenSetClassifier(FittedMixin):
         if self.posterior is not None:
             held_out = None
             if X_val is not None:
-                held_out = self._logits(check_features(self, X_val, reset=False)), y_val
+                held_out = self._logits(check_held_out(self, X_val)), y_val
             self.posterior_ = fitted_posterior(
                 self.posterior, self._logits(X), y, sample_weight, held_out
             )
@@ -241,7 +242,7 @@ class OpenSetClassifier(FittedMixin):
         """
         self._check_parameters()
         self._check_measured("calibrate")
-        X_val = self._checked_place(check_features(self, X_val, reset=False), "calibrate")
+        X_val = self._checked_place(check_held_out(self, X_val), "calibrate")
         codes = codes_of_held_out(self.discount, X_val, y_val, self.classes_)
         self._derive(X_val)
         self._check_posterior()

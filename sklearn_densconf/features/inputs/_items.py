@@ -171,7 +171,11 @@ def _tensor(value: Any, floats: torch.dtype) -> torch.Tensor | None:
 
 def collated(items: list[Any]) -> Any:
     """Put samples together that are mappings: of lists and numbers arrays are made."""
-    return default_collate([_plain(input_of(item)) for item in items])
+    plain = [_plain(input_of(item)) for item in items]
+    names = [sorted(item) for item in plain if isinstance(item, Mapping)]
+    if other := next((each for each in names if each != names[0]), None):
+        raise ValueError(f"samples must have values of the same names, got {names[0]} and {other}")
+    return default_collate(plain)
 
 
 def _plain(item: Any) -> Any:
