@@ -125,9 +125,10 @@ class FrozenBackbone:
         code = fingerprint(self.code, self._slots)
         if self._before is not None and self._before[0] != code:
             warnings.warn(
-                f"the code of {_name(skeleton)}, or the version of its library, is not that with "
-                "which it was saved: its features may differ from those that were fitted, and none "
-                "are taken from memory that the other code made. Fit again, or restore the code",
+                f"the code of {_name(skeleton)}, or the version of its library or of Python, is "
+                "not that with which it was saved: its features may differ from those that were "
+                "fitted, and none are taken from memory that the other code made. Fit again, or "
+                "restore the code",
                 UserWarning,
                 stacklevel=2,
             )

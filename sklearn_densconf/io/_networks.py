@@ -160,8 +160,8 @@ def _check_same(name: str, same_weights: bool) -> None:
             "ONNX file"
         )
     warnings.warn(
-        f"the code of {name}, or the version of its library, is not that with which the file was "
-        "saved: its features may differ",
+        f"the code of {name}, or the version of its library or of Python, is not that with which "
+        "the file was saved: its features may differ",
         UserWarning,
         stacklevel=2,
     )
