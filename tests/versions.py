@@ -50,10 +50,6 @@ make versions
 ```
 
 """
-SINCE = """
-Since that run Pillow's floor is 12.0: three of the four failures were pictures with transparency,
-which 11 reads in another way. The fourth was a test that took the logits of the wrong classes.
-"""
 SEEN = """
 import importlib.metadata, sys
 print(".".join(map(str, sys.version_info[:3])))
@@ -148,7 +144,7 @@ def write(lines):
     titles = ["row", "Python", *LIBRARIES, "tests"]
     table = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     table += [lines[row] for row in ROWS if row in lines]
-    PAGE.write_text(HEAD + "\n".join(table) + "\n" + SINCE, encoding="utf-8")
+    PAGE.write_text(HEAD + "\n".join(table) + "\n", encoding="utf-8")
 
 
 def works(version):
