@@ -201,6 +201,7 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             self._calibrate(scores, codes)
         else:
             self._bound_risk(scores, view.labels() == self.classes_[codes])
+        self._calibrated_with = self._settings()
         self.coverage_ = float(self._accepts(view).mean())
         return self
 
@@ -255,6 +256,7 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             ``label``, ``accepted`` and ``reason``, each of shape (n_samples,).
         """
         check_is_fitted(self)
+        self._check_calibration()
         view = _View(self.estimator_, X, self.criterion)
         accepted = self._accepts(view)
         reason = np.where(view.is_known(), "not sure", "not known")
@@ -281,6 +283,7 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         if self.risk is not None:
             raise AttributeError("p_value needs risk=None: with a risk there is one threshold")
+        self._check_calibration()
         return self._p_value(_View(self.estimator_, X, self.criterion).label_scores())
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -334,6 +337,19 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             "or allow a larger risk",
             stacklevel=3,
         )
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what a calibration is for: not alpha, on which no p-value depends."""
+        criterion = "a function" if callable(self.criterion) else self.criterion
+        if self.risk is None:
+            return {"criterion": criterion, "risk": None, "per_class": bool(self.per_class)}
+        return {"criterion": criterion, "risk": float(self.risk), "delta": float(self.delta)}
+
+    def _check_calibration(self) -> None:
+        now = self._settings()
+        before = getattr(self, "_calibrated_with", now)  # a file of before this was kept has none
+        if before != now:
+            raise ValueError(f"{now} was set, but {before} was calibrated: fit again")
 
     def _accepts(self, view: "_View") -> np.ndarray:
         if self.risk is not None:

@@ -14,7 +14,7 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_densconf import ConformalRejector, GaussianDensityClassifier, SoftmaxClassifier
+from sklearn_densconf import ConformalRejector, GaussianDensityClassifier, SoftmaxClassifier, io
 from sklearn_densconf.displays import RejectionDisplay
 
 ALPHA = 0.1
@@ -356,3 +356,44 @@ def test_a_criterion_that_leaves_samples_out_is_told(risk):
     rejector = ConformalRejector(density, risk=risk, criterion=lambda _, samples: samples[:5, 0])
     with pytest.raises(ValueError, match="criterion gave 5 numbers for 150 samples"):
         rejector.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "changed"),
+    [
+        ({}, {"criterion": "score_samples"}),
+        ({"criterion": "score_samples"}, {"criterion": "confidence"}),
+        ({}, {"per_class": False}),
+        ({}, {"risk": 0.1}),
+        ({"risk": 0.1}, {"risk": None}),
+        ({"risk": 0.1}, {"risk": 0.05}),
+        ({"risk": 0.1}, {"delta": 0.01}),
+    ],
+)
+def test_what_was_not_calibrated_is_refused_where_it_is_set_later(fitted, changed, tmp_path):
+    X, y = load_iris(return_X_y=True)
+    density = GaussianDensityClassifier().fit(X, y)
+    rejector = ConformalRejector(density, **fitted).fit(X, y)
+    before = rejector.predict(X)
+    again = io.load(io.save(rejector, tmp_path / "rejector.densconf"))
+    for each in (rejector, again):
+        each.set_params(**changed)
+        with pytest.raises(ValueError, match=r"was set, but .* was calibrated: fit again"):
+            each.decide(X)
+        with pytest.raises(ValueError, match="was calibrated: fit again"):
+            each.predict(X)
+        each.set_params(**_defaults(fitted))
+        np.testing.assert_array_equal(each.predict(X), before)
+
+
+def _defaults(fitted):
+    names = ("criterion", "per_class", "risk", "delta")
+    return {name: getattr(ConformalRejector(None, **fitted), name) for name in names}
+
+
+def test_alpha_may_be_set_after_the_calibration():
+    X, y = load_iris(return_X_y=True)
+    density = GaussianDensityClassifier().fit(X, y)
+    later = ConformalRejector(density, alpha=0.1).fit(X, y).set_params(alpha=0.3)
+    at_once = ConformalRejector(density, alpha=0.3).fit(X, y)
+    np.testing.assert_array_equal(later.predict(X), at_once.predict(X))

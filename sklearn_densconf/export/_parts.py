@@ -87,6 +87,7 @@ def _without_rejector(model: Any) -> tuple[Any, ConformalRejector | None]:
     if not isinstance(last, ConformalRejector):
         return model, None
     check_is_fitted(last)
+    last._check_calibration()
     if callable(last.criterion):
         raise TypeError(
             f"criterion={last.criterion!r} of ConformalRejector is Python code and cannot be "

@@ -14,7 +14,10 @@ _DENSITY = ("classes_", *_NAMED)
 CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {  # name -> module, learned attributes
     "ConformalRejector": (
         "sklearn_densconf.rejection",
-        ("estimator_", "classes_", "calibration_scores_", "threshold_", "coverage_"),
+        (
+            *("estimator_", "classes_", "calibration_scores_", "threshold_", "coverage_"),
+            "_calibrated_with",
+        ),
     ),
     "DensityClassifier": (
         "sklearn_densconf.density",
