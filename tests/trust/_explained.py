@@ -143,4 +143,9 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "return ahead(measured, parts, n_threads=n_threads, n_waiting=n_threads + 1)",
         "operator: n_threads + 1 -> n_threads - 1",
     ): "how many blocks wait, which no result depends on",
+    (
+        "openset/_discount.py",
+        "return -(log_p.sum() + value) / len(x), -(np.concatenate(derivatives) + of_prior) / len(x)",
+        "operator: -(log_p.sum() + value) / len(x) -> -(log_p.sum() + value) * len(x)",
+    ): "the loss times a number: the search follows its gradient, which is apart",
 }
