@@ -356,6 +356,18 @@ def test_the_order_of_logits_of_no_meaning_is_not_doubted():
     assert told == 0  # a gain of 4 standard deviations, by chance in fewer than 1 of 30,000
 
 
+@pytest.mark.parametrize(("n_tested", "is_doubted"), [(16, False), (17, True)])
+def test_a_gain_of_4_standard_deviations_is_not_yet_enough(n_tested, is_doubted):
+    draws = (np.random.default_rng(0).random(n) >= 0.5 for n in range(20, 60))  # as it halves
+    n = next(len(tested) for tested in draws if tested.sum() == n_tested)
+    codes = np.arange(n) % 2
+    exchanged = np.eye(2)[1 - codes]  # every sample gains: the deviation is the root of n_tested
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_order(exchanged, codes, np.arange(2), "")
+    assert bool(caught) == is_doubted
+
+
 def test_a_tenth_of_zeros_is_enough_to_doubt_logits():
     logits = np.linspace(0, 1.8, 10).reshape(2, 5)
     with pytest.warns(UserWarning, match="10% of them are exactly 0"):

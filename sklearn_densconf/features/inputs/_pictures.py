@@ -287,14 +287,21 @@ def _opened(file: Any) -> Any:
         ) from error
     except Exception as error:  # PIL raises many kinds on damaged headers, and for bombs
         raise ValueError(f"cannot decode the picture {_called(file)}: {error}") from error
+    try:
+        _check_size(picture, file)
+    except BaseException:  # an interrupt, too, leaves no file open
+        picture.close()
+        raise
+    return picture
+
+
+def _check_size(picture: Any, file: Any) -> None:
     limit = _pil().MAX_IMAGE_PIXELS
     if limit is not None and picture.width * picture.height > limit:
-        picture.close()
         raise ValueError(
             f"the picture {_called(file)} has {picture.width} x {picture.height} pixels, more than "
             f"PIL.Image.MAX_IMAGE_PIXELS = {limit}: raise that, or set it to None, if you trust it"
         )
-    return picture
 
 
 def _decoded(file: Any) -> Any:
