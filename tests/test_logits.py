@@ -25,6 +25,7 @@ from sklearn_densconf.density._logits import (
     tempered,
     warn_of_activations,
     warn_of_order,
+    warn_of_single,
 )
 
 DIGITS = np.array(
@@ -365,6 +366,15 @@ def test_a_gain_of_4_standard_deviations_is_not_yet_enough(n_tested, is_doubted)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_of_order(exchanged, codes, np.arange(2), "")
+    assert bool(caught) == is_doubted
+
+
+@pytest.mark.parametrize(("n", "is_doubted"), [(16, False), (17, True)])
+def test_a_single_logit_is_suspected_from_17_samples_on(n, is_doubted):
+    columns, codes = np.tile([2.0, 1.0], (n, 1)), np.ones(n, int)  # only the sign is right
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_single(columns, codes)
     assert bool(caught) == is_doubted
 
 
