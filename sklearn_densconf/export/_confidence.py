@@ -93,7 +93,8 @@ class ConfidenceHead(nn.Module):
         # First of all: engines drop a NaN in a maximum, or carry it to other rows.
         is_finite = finite(features)
         usable = is_finite.all(1)
-        given = torch.where(is_finite, features, torch.zeros_like(features)).to(self.dtype)
+        zero = torch.zeros((), dtype=features.dtype, device=features.device)
+        given = torch.where(is_finite, features, zero).to(self.dtype)
         found = self.head(given)
         confidence = Confidence(
             torch.where(usable, _first_largest(found.ranked), UNKNOWN),
@@ -122,6 +123,6 @@ def finite(values: torch.Tensor) -> torch.Tensor:
 def _first_largest(values: torch.Tensor) -> torch.Tensor:
     """Return the first of the largest columns, (n,): an engine's arg max may take another."""
     k = values.shape[1]
-    columns = torch.arange(k, device=values.device).expand(values.shape)
+    columns = torch.arange(k, device=values.device)[None]
     is_largest = values == values.amax(1, keepdim=True)
     return torch.where(is_largest, columns, k - 1).amin(1)

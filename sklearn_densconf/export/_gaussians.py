@@ -47,7 +47,7 @@ class Distance(nn.Module):
     """
 
     center: torch.Tensor
-    rest_of_center: torch.Tensor
+    rest_of_center: torch.Tensor | None
     steepness: torch.Tensor
     far: torch.Tensor
 
@@ -60,16 +60,18 @@ class Distance(nn.Module):
         arrays: dict[str, Any] = {
             "far": far,
             "steepness": 1 / limit / far,
-            "rest_of_center": gaussians.center - center.double().numpy(),
             **_PREPARE[self.covariance_type](gaussians),
         }
+        rest = gaussians.center - center.double().numpy()
         self.register_buffer("center", center)
+        self.register_buffer("rest_of_center", as_buffer(rest, dtype) if rest.any() else None)
         for name, array in arrays.items():
             self.register_buffer(name, as_buffer(array, dtype))
 
     def centred(self, X: torch.Tensor) -> torch.Tensor:
         """Return deviations from the center, (n, d)."""
-        return X - self.center - self.rest_of_center
+        deviation = X - self.center
+        return deviation if self.rest_of_center is None else deviation - self.rest_of_center
 
     def reach(self, deviation: torch.Tensor) -> torch.Tensor:
         """Compute how many times farther than may be squared each sample is, at least 1, (n, 1)."""

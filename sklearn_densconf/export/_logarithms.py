@@ -9,7 +9,8 @@ import torch
 
 def log_add_exp(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Compute log(exp(left) + exp(right)); either may be -inf, and both."""
-    gap = torch.where(left == right, torch.zeros_like(left - right), left - right).abs()
+    zero = torch.zeros((), dtype=left.dtype, device=left.device)
+    gap = torch.where(left == right, zero, left - right).abs()
     return torch.maximum(left, right) + torch.log1p(torch.exp(-gap))
 
 

@@ -333,7 +333,8 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         return source, extraction
 
     def _prepared(self, X: Any) -> Source:
-        check_is_fitted(self)
+        if "backbone_" not in vars(self):  # of a fitted one each call would ask for its tags
+            check_is_fitted(self)
         return open_source(self, X, self._reading(self.input_shape_, self.backbone_.input_dtype))
 
     def _reading(self, learned_shape: tuple[int, ...] | None, floats: Any) -> Reading:

@@ -28,7 +28,8 @@ from tests.benchmarks._scaling_page import scaling_page
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parents[1] / "docs"
-PACKAGES = ["scikit-learn", "numpy", "scipy", "torch", "joblib", "pytorch-ood", "foolbox"]
+PACKAGES = ["scikit-learn", "numpy", "scipy", "torch", "onnxruntime"]
+PACKAGES += ["joblib", "pytorch-ood", "foolbox"]
 
 
 def main() -> None:

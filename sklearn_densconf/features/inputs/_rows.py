@@ -72,7 +72,7 @@ class Rows:
         if not batch.is_floating_point():
             return batch.to(torch.int64)  # wide enough for what a network makes of them
         batch = batch.to(self._floats)
-        if batch.device.type == "cpu" and not math.isfinite(float(batch.sum())):
+        if batch.device.type == "cpu" and not _has_finite_sum(batch.numpy()):
             self._refuse_infinite(batch, indices)
         return batch
 
@@ -101,6 +101,15 @@ class Rows:
         values = self._flat(indices)
         start = start_of("row", values.dtype.str, self.shape, self._channels_last)
         return [digest(start, row) for row in values.view(np.uint8)]
+
+
+def _has_finite_sum(values: np.ndarray) -> bool:
+    """Tell whether no value is NaN or infinite; False also where the sum of finite ones is.
+
+    numpy takes one thread. Those of torch would be waited for, while onnxruntime's have the cores.
+    """
+    with np.errstate(all="ignore"):
+        return math.isfinite(values.sum())
 
 
 def checked_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
