@@ -163,7 +163,8 @@ class Tap:
                 output = self.network(given)
         if self._writes_to_input is None:
             self._writes_to_input = _was_written_to(given)
-        self._shape = getattr(tensor_in(output), "shape", ())
+        if self._runs_to_the_end:
+            self._shape = getattr(tensor_in(output), "shape", ())
         taken, self._taken = self._taken, {}
         return taken
 

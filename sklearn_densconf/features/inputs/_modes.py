@@ -7,19 +7,9 @@ it is asked for, as torchvision's and timm's own readers do.
 
 from typing import Any
 
-_IS_DEEP = "has more than 8 bits"  # in the info of a picture, where copies have it, too
-
-
-def mark_deep(picture: Any) -> None:
-    """Mark a picture in colour that PIL brings to 8 bits: once it is decoded, nothing tells it.
-
-    Parameters
-    ----------
-    picture : PIL.Image.Image
-        The picture, as it was opened.
-    """
-    if ";16" in str(getattr(picture, "tile", "")):  # how the decoder is told to read channels
-        picture.info[_IS_DEEP] = True
+# A picture in colour of 16 bits, which PIL brings to 8: once it is decoded, nothing tells it.
+DEEP_TILES = ";16"  # in how the decoder is told to read channels
+IS_DEEP = "has more than 8 bits"  # in the info of a decoded picture, where copies have it, too
 
 
 def converted(picture: Any, mode: str) -> Any:
@@ -47,8 +37,7 @@ def converted(picture: Any, mode: str) -> Any:
             f"a picture of mode {picture.mode!r} has pixels outside 0-255, which PIL would "
             "clip: give a preprocessing that scales them"
         )
-    mark_deep(picture)
-    if picture.info.get(_IS_DEEP):
+    if picture.info.get(IS_DEEP):
         raise ValueError(
             f"a picture of mode {picture.mode!r} has 16 bits in each channel, of which PIL keeps "
             "the upper 8: give a preprocessing that takes these"
