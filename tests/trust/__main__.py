@@ -144,7 +144,8 @@ def page():
 
 
 def _line(row, trial):
-    made = " ".join(filter(None, [trial["date"], trial.get("commit")]))
+    about = trial | row  # a row may have been made again by itself
+    made = " ".join(filter(None, [about["date"], about.get("commit")]))
     cells = row["what"], f"{row['tried']:,}", f"{row['failed']:,}", row["note"], made
     return f"| {' | '.join(cells)} |"
 
