@@ -112,9 +112,10 @@ def _peak(folder: Path, n: int) -> int:
     (folder / "list.txt").write_text(f"{folder / 'one.png'}\n" * n)
     out = folder / f"{n}.parquet"
     code = (
-        "import resource, sys; from sklearn_densconf.__main__ import main; "
+        "import sys; from sklearn_densconf.__main__ import main; "
         "main(['score', *sys.argv[1:], '--quiet']); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        # ru_maxrss would be that of the larger process which started it
+        "print(*(line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line))"
     )
     arguments = [str(folder / "model.onnx"), str(folder / "list.txt"), "--out", str(out)]
     done = subprocess.run(
