@@ -36,8 +36,8 @@ def gaussian_noise(
 
     The noise of a picture is drawn from a generator keyed by the seed and by the picture's own
     pixels. It is therefore the same in any batch, at any position in it, and for any order of the
-    axes; equal pictures get equal noise; and the noise at two values of ``sigma`` differs only in
-    scale.
+    axes; equal pictures of one dtype get equal noise; and the noise at two values of ``sigma``
+    differs only in scale.
 
     Parameters
     ----------
