@@ -249,3 +249,7 @@ def test_classes_far_from_the_rest_are_measured_from_their_own_mean(covariance_t
     found = to_numpy(ours.fit(Z, library.asarray(y)).mahalanobis(Z))
     near = np.eye(3, dtype=bool)[y]
     np.testing.assert_allclose(found[near], distances[near], rtol=1e-6)
+
+
+def test_scikit_learn_is_told_so():
+    assert sklearn.utils.get_tags(GaussianDensityClassifier()).array_api_support

@@ -79,3 +79,15 @@ def test_a_pipeline_passes_the_held_out_pictures_on(logits):
         piped = make_pipeline(FunctionTransformer(), SoftmaxClassifier(temperature="nll"))
         piped.fit(X, y, X_val=X[:90], y_val=y[:90])
     assert piped[-1].temperature_ == direct.temperature_ != 1
+
+
+def test_a_state_from_before_there_were_parameters_has_their_defaults(logits):
+    X, y = logits
+    fitted = SoftmaxClassifier().fit(X, y)
+    state = fitted.__getstate__()
+    later = {"classes", "temperature", "temperature_", "_order"}
+    loaded = SoftmaxClassifier.__new__(SoftmaxClassifier)
+    loaded.__setstate__({name: state[name] for name in set(state) - later})
+    assert loaded.get_params() == fitted.get_params()
+    assert loaded.temperature_ == 1.0
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))

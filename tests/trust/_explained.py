@@ -148,4 +148,14 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "return -(log_p.sum() + value) / len(x), -(np.concatenate(derivatives) + of_prior) / len(x)",
         "operator: -(log_p.sum() + value) / len(x) -> -(log_p.sum() + value) * len(x)",
     ): "the loss times a number: the search follows its gradient, which is apart",
+    (
+        "density/_logits.py",
+        "if ends[0] * ends[1] > 0:  # worse than chance at any temperature, or all but equal logits",
+        "comparison: ends[0] * ends[1] > 0 -> ends[0] * ends[1] >= 0",
+    ): "a slope of exactly 0 at an end, met by no data",
+    (
+        "density/_logits.py",
+        "return float(scale * np.exp(REACH if ends[0] > 0 else -REACH))",
+        "comparison: ends[0] > 0 -> ends[0] >= 0",
+    ): "not 0 where the product of both is above 0",
 }
