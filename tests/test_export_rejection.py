@@ -96,6 +96,7 @@ def test_calibration_samples_at_the_threshold_are_decided_alike(data, tmp_path):
             assert (found["accepted"] != accepted).mean() < 0.01  # those that round to another side
 
 
+# The rejectors warn of just what is exported here; tests/test_rejection.py asserts the warnings.
 @pytest.mark.filterwarnings("ignore:alpha=0.05 needs", "ignore:no coverage keeps")
 def test_where_too_few_calibrate_nothing_or_everything_is_rejected(data, tmp_path):
     train, (Z, y), X = data

@@ -399,6 +399,5 @@ def _slot(index: int, tensor: torch.Tensor) -> tuple[_Slot, np.ndarray]:
     is_parameter = isinstance(tensor, nn.Parameter)
     grad = is_parameter and tensor.requires_grad
     on_host = tensor.detach().to("cpu", copy=True)  # without gaps and overlaps
-    stride = on_host.stride()
-    slot = _Slot(index, tensor.dtype, tuple(tensor.shape), stride, is_parameter, grad)
+    slot = _Slot(index, tensor.dtype, tuple(tensor.shape), on_host.stride(), is_parameter, grad)
     return slot, on_host.as_strided((on_host.numel(),), (1,)).view(torch.uint8).numpy()

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -57,10 +57,10 @@ def _why_out_of_reach(address: str) -> OSError | None:
 
 
 @contextmanager
-def _offline(constants: ModuleType) -> Iterator[None]:
+def _offline(constants: Any) -> Iterator[None]:
     """Let the Hub's client look into its cache only; it reads the environment once, at import."""
-    constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+    constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = False  # type: ignore[attr-defined]
+        constants.HF_HUB_OFFLINE = False
