@@ -53,7 +53,7 @@ _NEXT = """\
 Where this comes from: {n} held-out pictures, which neither trained the network nor calibrated;
 each number is a mean over them. "the paper's" is arXiv:1707.07013; the code is {code}.
 Try next:
-  python -m sklearn_densconf compare --quick    24 confidences on this network, losses first
+  python -m sklearn_densconf compare --quick    many confidences on this network, losses first
   python -m sklearn_densconf.paper all          every figure and table of the paper
   docs/user_guide.md                            on your own network"""
 
