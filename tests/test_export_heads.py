@@ -219,6 +219,32 @@ def test_the_open_set_classifier_gives_its_numbers(digits, logits, posterior, tm
     _check_equal(_of_file(classifier, X, tmp_path), classifier, X, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("k", "d", "apart", "precision"),
+    [
+        (4, 350, 1.0, "float64"),
+        (4, 350, 1.0, "float32"),
+        (12, 5, 1.0, "float64"),
+        (12, 5, 1.0, "float32"),
+        (3, 8, 300.0, "float64"),
+    ],
+)
+def test_open_set_files_of_many_features_and_of_few(k, d, apart, precision, tmp_path):
+    generator = np.random.default_rng(0)
+    y = np.arange(40 * k) % k
+    features = apart * generator.normal(size=(k, d))[y] + generator.normal(size=(len(y), d))
+    logits = generator.normal(size=(len(y), k)) + 4 * np.eye(k)[y]
+    X, half = np.hstack([features, logits]).astype(np.float32), len(y) // 2
+    classifier = OpenSetClassifier().fit(X[:half], y[:half], X_val=X[half:], y_val=y[half:])
+    X = np.concatenate([X, 1e-20 * X[:9], np.zeros_like(X[:1])])
+    atol = 1e-9 if precision == "float64" else 1e-4
+
+    found = _of_file(classifier, X, tmp_path, precision=precision)
+
+    _check_equal(found, classifier, X, atol=atol)
+    _check_equal(_of_module(classifier, X, precision), classifier, X, atol=atol)
+
+
 def test_features_of_float64_are_not_rounded(digits, tmp_path):
     classifier = _gaussian(digits, "tied", None)
     X = digits[0].astype(np.float64) + np.random.default_rng(0).normal(size=digits[0].shape) * 1e-5

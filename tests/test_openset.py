@@ -27,6 +27,8 @@ from sklearn_densconf.openset._discount import (
     tail,
 )
 from sklearn_densconf.openset._familiarity import (
+    Familiarity,
+    familiarity,
     gaussians,
     measure,
     shrinkage_of_directions,
@@ -184,8 +186,53 @@ def test_the_gaussians_are_those_of_features_of_length_1(model, data):
     centred = classes.means_ - directions.mean(axis=0)
     between = (centred * classes.class_prior_[:, None]).T @ centred
     np.testing.assert_allclose(
-        model.background_.covariances_, classes.covariances_ + between, rtol=1e-6
+        model.background_.covariances_, classes.covariances_ + between, rtol=1e-9
     )
+
+
+def of_clusters(apart, k, d):
+    """Return the heads of classes so far apart in all directions, and directions to measure."""
+    rng, count = np.random.default_rng(0), 40 * k
+    codes = rng.permutation(np.arange(count) % k)
+    X = 10 + apart * rng.normal(size=(k, d))[codes] + rng.normal(size=(count, d))
+    template = GaussianDensityClassifier("tied", shrinkage="auto")
+    classes = np.arange(k + 1)  # one has no samples
+    both = gaussians(measure(X, codes, rng.uniform(1, 2, count), k + 1), classes, template)
+    strange = 10 + 30 * rng.normal(size=(50, d))
+    return [each._head(X) for each in both], unit(np.concatenate([X[:50], strange]))
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.1, 3.0, 30.0])
+@pytest.mark.parametrize(("k", "d"), [(1, 5), (4, 30), (12, 12)])
+def test_one_whitening_serves_the_classes_and_the_background(apart, k, d):
+    heads, directions = of_clusters(apart, k, d)
+    found = familiarity(*heads)
+    assert found.between is not None
+    room = np.empty((len(directions), k))
+    alone = [each.copy() for each in Familiarity(*heads).distances(directions.copy(), room)]
+
+    together = found.distances(directions.copy(), room)
+
+    for wanted, got in zip(alone, together, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("apart", "k", "d"), [(1.0, 13, 12), (1e4, 4, 30)])
+def test_more_classes_than_features_and_distant_ones_have_two_whitenings(apart, k, d):
+    heads, directions = of_clusters(apart, k, d)
+    assert familiarity(*heads).between is None
+    assert familiarity(*heads).n_multiplications == sum(head.n_multiplications for head in heads)
+    assert np.isfinite(familiarity(*heads).scores(directions, np.empty((len(directions), k)))).all()
+
+
+def test_a_parameter_set_on_a_fitted_density_acts_at_once(data):
+    X, y, X_val, y_val = data
+    model = OpenSetClassifier().fit(X, y, X_val=X_val, y_val=y_val)
+    before = model.score_samples(X_val)
+    model.density_.set_params(var_smoothing=0.1)
+    after = model.score_samples(X_val)
+    assert np.abs(after - before).max() > 0.1
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).score_samples(X_val), after)
 
 
 def test_the_background_of_an_unshrunk_density_is_the_total_covariance(data):

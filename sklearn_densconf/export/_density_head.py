@@ -25,20 +25,27 @@ class Blocks(nn.Module):
         As of `Distance`.
     background : bool, default=False
         Whether to take the backgrounds.
+    largest : float, default=inf
+        What no deviation from the centers exceeds, if that is known.
     """
 
     offset: torch.Tensor
     plain_offset: torch.Tensor
 
     def __init__(
-        self, blocks: tuple[Block, ...], dtype: torch.dtype, *, background: bool = False
+        self,
+        blocks: tuple[Block, ...],
+        dtype: torch.dtype,
+        *,
+        background: bool = False,
+        largest: float = math.inf,
     ) -> None:
         super().__init__()
         gaussians: list[Any] = [
             block.background if background else block.gaussians for block in blocks
         ]
         self._columns = [block.columns for block in blocks]
-        self.distances = nn.ModuleList(Distance(each, dtype) for each in gaussians)
+        self.distances = nn.ModuleList(Distance(each, dtype, largest) for each in gaussians)
         for block, distance in zip(blocks, self.distances, strict=True):
             factor = -0.5 / block.temperature / block.scale
             distance.register_buffer("factor", as_buffer(factor, dtype))
@@ -51,7 +58,7 @@ class Blocks(nn.Module):
     def squared_distance(self, X: torch.Tensor) -> torch.Tensor:
         """Compute the squared Mahalanobis distance to each class, (n, k), summed over blocks."""
         total: Any = 0.0
-        for differences, shared in self._distances(X):
+        for differences, shared in self.parts(X):
             total = total + (differences + shared)
         return torch.clamp(total, min=0.0)  # rounding of a difference can fall below 0
 
@@ -68,7 +75,7 @@ class Blocks(nn.Module):
         tempered, plain = self.offset, self.plain_offset
         tempered_shared: Any = 0.0
         plain_shared: Any = 0.0
-        pairs = self._distances(X)
+        pairs = self.parts(X)
         for distance, (differences, shared) in zip(self.distances, pairs, strict=True):
             factor: Any = distance.factor
             tempered, plain = tempered + factor * differences, plain - 0.5 * differences
@@ -76,14 +83,17 @@ class Blocks(nn.Module):
             plain_shared = plain_shared - 0.5 * shared
         return tempered, plain, tempered_shared, plain_shared
 
-    def _distances(self, X: torch.Tensor) -> list[Distances]:
+    def parts(self, X: torch.Tensor) -> list[Distances]:
         """Compute the distances in each block; far points approach the center on their ray."""
         parts: list[Any] = list(self.distances)
         pairs = list(zip(parts, self._columns, strict=True))
         deviations = [part.centred(X[:, columns]) for part, columns in pairs]
-        reaches = [part.reach(each) for part, each in zip(parts, deviations, strict=True)]
-        reach = reduce(torch.maximum, reaches)
-        return [part(each / reach) for part, each in zip(parts, deviations, strict=True)]
+        found = [part.reach(each) for part, each in zip(parts, deviations, strict=True)]
+        reaches = [each for each in found if each is not None]
+        if reaches:
+            reach = reduce(torch.maximum, reaches)
+            deviations = [each / reach for each in deviations]
+        return [part(each) for part, each in zip(parts, deviations, strict=True)]
 
 
 class GaussianHead(nn.Module):

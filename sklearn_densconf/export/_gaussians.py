@@ -23,6 +23,8 @@ Distances = tuple[torch.Tensor, torch.Tensor | float]
 
 # In float32 a far point is moved to where its squared distance is below 1e34.
 NEARER = 1e17 / ROOT_LARGEST
+# So many columns of a triangle are one product: those below its diagonal are 0 for earlier rows.
+STRIPE = 160
 FAR = {torch.float64: FAR64, torch.float32: 1e18}  # deviations whose squares are numbers
 
 
@@ -35,6 +37,8 @@ class Distance(nn.Module):
         Of numpy arrays.
     dtype : torch.dtype
         float64, or float32. See Notes.
+    largest : float, default=inf
+        What no deviation from the center exceeds, if that is known.
 
     Notes
     -----
@@ -51,11 +55,14 @@ class Distance(nn.Module):
     steepness: torch.Tensor
     far: torch.Tensor
 
-    def __init__(self, gaussians: Gaussians, dtype: torch.dtype) -> None:
+    def __init__(
+        self, gaussians: Gaussians, dtype: torch.dtype, largest: float = float("inf")
+    ) -> None:
         super().__init__()
         self.covariance_type = gaussians.covariance_type
         far = FAR[dtype]
         limit = np.minimum(gaussians.limit * (NEARER if dtype == torch.float32 else 1), far)
+        self._lies_within = bool(largest <= limit.min())
         center = as_buffer(gaussians.center, dtype)
         arrays: dict[str, Any] = {
             "far": far,
@@ -73,8 +80,13 @@ class Distance(nn.Module):
         deviation = X - self.center
         return deviation if self.rest_of_center is None else deviation - self.rest_of_center
 
-    def reach(self, deviation: torch.Tensor) -> torch.Tensor:
-        """Compute how many times farther than may be squared each sample is, at least 1, (n, 1)."""
+    def reach(self, deviation: torch.Tensor) -> torch.Tensor | None:
+        """Compute how many times farther than may be squared each sample is, at least 1, (n, 1).
+
+        None where that is 1 for all samples that can be.
+        """
+        if self._lies_within:
+            return None
         parts = (deviation.abs() * self.steepness).amax(1, keepdim=True)  # no product overflows
         return torch.clamp(parts * self.far, min=1.0)
 
@@ -96,8 +108,10 @@ def _diagonal(gaussians: Gaussians) -> dict[str, np.ndarray]:
 
 
 def _matrix(gaussians: Gaussians) -> dict[str, np.ndarray]:
+    triangle = gaussians.quadratic.T
+    starts = range(0, len(triangle), STRIPE)
     return {
-        "whitening": gaussians.quadratic.T,
+        **{f"stripe_{i}": triangle[: i + STRIPE, i : i + STRIPE] for i in starts},
         "linear": gaussians.linear,
         "constant": gaussians.constant,
     }
@@ -129,7 +143,9 @@ def _of_tied_diag(terms: Any, deviation: torch.Tensor) -> Distances:
 
 
 def _of_tied(terms: Any, deviation: torch.Tensor) -> Distances:
-    white = deviation @ terms.whitening
+    starts = range(0, deviation.shape[1], STRIPE)
+    stripes = [getattr(terms, f"stripe_{i}") for i in starts]
+    white = torch.cat([deviation[:, : len(each)] @ each for each in stripes], 1)
     differences = white @ terms.linear + terms.constant
     return differences, (white * white).sum(1, keepdim=True)
 

@@ -20,9 +20,10 @@ def log_sum_exp(values: torch.Tensor) -> torch.Tensor:
     return largest + torch.log(torch.exp(values - largest).sum(1, keepdim=True))
 
 
-def log_sigmoid(values: torch.Tensor) -> torch.Tensor:
-    """Compute log σ(values)."""
-    return torch.clamp(values, max=0.0) - torch.log1p(torch.exp(-values.abs()))
+def log_sigmoids(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute log σ(values) and log σ(-values)."""
+    rest = torch.log1p(torch.exp(-values.abs()))
+    return torch.clamp(values, max=0.0) - rest, torch.clamp(-values, max=0.0) - rest
 
 
 def softmax(values: torch.Tensor) -> torch.Tensor:

@@ -40,8 +40,9 @@ class ConfidenceNetwork(nn.Module):
         # Layers inside of a network that reduce may drop a NaN, or carry it to other rows.
         usable = [_usable(X) for X in (*inputs, *named.values()) if X.is_floating_point()]
         is_usable = reduce(torch.logical_and, usable) if usable else None
-        inputs = tuple(self.samples(_cleared(X, is_usable)) for X in inputs)
-        named = {name: _cleared(X, is_usable) for name, X in named.items()}
+        rows = None if is_usable is None else _usable_rows(is_usable)
+        inputs = tuple(self.samples(_taken(X, rows)) for X in inputs)
+        named = {name: _taken(X, rows) for name, X in named.items()}
         features = torch.cat(self.layers(*inputs, **named), 1)
         if is_usable is not None:
             features = torch.where(is_usable[:, None], features, torch.nan)
@@ -98,9 +99,13 @@ def _usable(X: torch.Tensor) -> torch.Tensor:
     return finite(X.reshape(X.shape[0], -1).sum(1, dtype=wide))
 
 
-def _cleared(X: torch.Tensor, is_usable: torch.Tensor | None) -> torch.Tensor:
-    """Return samples of which those that are not usable are 0."""
-    if is_usable is None or not X.is_floating_point():
-        return X
-    each = is_usable.reshape(-1, *[1] * (X.ndim - 1))
-    return torch.where(each, X, torch.zeros((), dtype=X.dtype, device=X.device))
+def _usable_rows(is_usable: torch.Tensor) -> torch.Tensor:
+    """Return the number of each sample, (n,); of one that is not usable that of one that is."""
+    rows = torch.arange(is_usable.shape[0], device=is_usable.device)
+    usable = torch.cat([torch.where(is_usable, rows, 0), rows.new_zeros(1)])  # there may be none
+    return torch.where(is_usable, rows, usable.amax(0))
+
+
+def _taken(X: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+    """Return samples by their rows: onnxruntime copies rows 3 times as fast as it clears some."""
+    return X if rows is None or not X.is_floating_point() else X.index_select(0, rows)

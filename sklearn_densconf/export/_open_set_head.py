@@ -1,11 +1,13 @@
 """The open-set classifier as a torch module: `sklearn_densconf.openset._head`, in tensors."""
 
+from typing import Any, cast
+
 import torch
 from torch import nn
 
 from sklearn_densconf.export._density_head import Blocks
 from sklearn_densconf.export._evaluated import Evaluated, SoftmaxHead, as_buffer
-from sklearn_densconf.export._logarithms import log_add_exp, log_sigmoid, log_sum_exp
+from sklearn_densconf.export._logarithms import log_add_exp, log_sigmoids, log_sum_exp
 from sklearn_densconf.openset._head import OpenSetHead as NumpyHead
 
 
@@ -29,6 +31,8 @@ class OpenSetHead(nn.Module):
     location: torch.Tensor
     scale: torch.Tensor
     log_prior: torch.Tensor
+    half_between: torch.Tensor
+    tiny: torch.Tensor
 
     def __init__(
         self,
@@ -42,8 +46,16 @@ class OpenSetHead(nn.Module):
         self._width, self._columns = head.width, columns
         self.posterior = posterior
         self.logits = logits
-        self.classes = Blocks(head.familiarity.classes.blocks, dtype)
-        self.background = Blocks(head.familiarity.background.blocks, dtype)
+        familiarity = head.familiarity
+        # of vectors of length 1, and a center that is a mean of such
+        self.classes = Blocks(familiarity.classes.blocks, dtype, largest=2.0)
+        self.background = None
+        if familiarity.between is None:
+            self.background = Blocks(familiarity.background.blocks, dtype, largest=2.0)
+        else:
+            half = 0.5 * familiarity.between  # a number in the formula would be one more node
+            self.register_buffer("half_between", as_buffer(half, dtype))
+        self.register_buffer("tiny", as_buffer(torch.finfo(dtype).tiny, dtype))
         for name in ("location", "scale", "log_prior"):
             self.register_buffer(name, as_buffer(getattr(head, name), dtype))
 
@@ -58,19 +70,28 @@ class OpenSetHead(nn.Module):
 
     def _log_known(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute log ρ and log(1 - ρ), (n,)."""
-        directions = _unit(features)
-        nearest = self.classes.squared_distance(directions).amin(1)
-        of_background = self.background.squared_distance(directions)[:, 0]
-        scores = 0.5 * torch.stack([-nearest, of_background - nearest], 1)
+        nearest, relative = self._distances(self._unit(features))
+        scores = 0.5 * torch.stack([-nearest, relative], 1)
         log_odds = (scores - self.location) / self.scale
-        known, unknown = log_sigmoid(log_odds), log_sigmoid(-log_odds)
+        known, unknown = log_sigmoids(log_odds)
         either = log_add_exp(unknown[:, 0], known[:, 0] + unknown[:, 1])
         return known[:, 0] + known[:, 1], either
 
+    def _distances(self, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute min_k D_k and D₀ - min_k D_k, (n,)."""
+        if self.background is not None:
+            nearest = self.classes.squared_distance(directions).amin(1)
+            return nearest, self.background.squared_distance(directions)[:, 0] - nearest
+        [(differences, shared)] = self.classes.parts(directions)
+        constant: Any = self.classes.distances[0].constant
+        of_all = (constant - differences) @ self.half_between
+        least = differences.amin(1)
+        nearest = torch.clamp(least + cast(torch.Tensor, shared)[:, 0], min=0.0)
+        return nearest, -least - (of_all * of_all).sum(1)
 
-def _unit(features: torch.Tensor) -> torch.Tensor:
-    """Compute features / their length; rows of 0 stay 0."""
-    largest = features.abs().amax(1, keepdim=True)  # else squares could overflow
-    directions = features / torch.where(largest > 0, largest, torch.ones_like(largest))
-    length = torch.sqrt((directions * directions).sum(1, keepdim=True))
-    return directions / torch.where(length > 0, length, torch.ones_like(length))
+    def _unit(self, features: torch.Tensor) -> torch.Tensor:
+        """Compute features / their length; rows of 0 stay 0."""
+        largest = features.abs().amax(1, keepdim=True)  # else squares could overflow
+        directions = features / torch.maximum(largest, self.tiny)
+        length = torch.sqrt((directions * directions).sum(1, keepdim=True))
+        return directions / torch.maximum(length, self.tiny)

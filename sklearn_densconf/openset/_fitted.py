@@ -17,7 +17,7 @@ from sklearn_densconf.density._moments import Moments
 from sklearn_densconf.density._posterior import PosteriorMixin
 from sklearn_densconf.openset._discount import LogProba
 from sklearn_densconf.openset._explanation import explain
-from sklearn_densconf.openset._familiarity import Familiarity, gaussians, unit
+from sklearn_densconf.openset._familiarity import Familiarity, familiarity, gaussians, unit
 from sklearn_densconf.openset._head import OpenSetHead
 from sklearn_densconf.openset._network_posterior import (
     Given,
@@ -44,6 +44,7 @@ class FittedMixin(PosteriorMixin):
     _moments: Moments
     _width: int  # of the columns that are features; the others are logits
     _order: np.ndarray | None  # of the logits
+    _evaluated: Familiarity | None = None  # made again when it is used
     _fitted_here = False  # whether posterior_ was fitted to the logits by `fit`
 
     def confidence(self, X: Any, y: Any = None, *, log_odds: bool = False) -> Array:
@@ -145,6 +146,7 @@ class FittedMixin(PosteriorMixin):
     def __getstate__(self) -> dict[str, Any]:
         """Return the state as numpy arrays: what was fitted on a GPU loads where there is none."""
         state = dict(super().__getstate__())
+        state.pop("_evaluated", None)
         if "_moments" in state:
             state["_moments"] = moments_of.as_numpy(self._moments)
         return state | {name: to_numpy(state[name]) for name in {"classes_"} & set(state)}
@@ -179,7 +181,11 @@ class FittedMixin(PosteriorMixin):
         self.density_, self.background_ = gaussians(moments, self.classes_, self._template())
 
     def _familiarity(self, X: Array) -> Familiarity:
-        return Familiarity(self.density_._head(X), self.background_._head(X))
+        classes, background = self.density_._head(X), self.background_._head(X)
+        kept = self._evaluated  # once: another thread may replace it
+        if kept is None or kept.classes is not classes or kept.background is not background:
+            self._evaluated = kept = familiarity(classes, background)
+        return kept
 
     def _scores(self, X: Array) -> np.ndarray:
         """Compute the two scores, (n, 2)."""
@@ -233,7 +239,6 @@ class FittedMixin(PosteriorMixin):
 
     def _head(self, X: Array) -> OpenSetHead:
         familiarity = self._familiarity(X)
-        heads = familiarity.classes, familiarity.background
         return OpenSetHead(
             width=self._width,
             log_posterior=self._log_posterior(),
@@ -241,7 +246,7 @@ class FittedMixin(PosteriorMixin):
             location=as_like(self.location_, X),
             scale=as_like(self.scale_, X),
             log_prior=as_like(self._log_prior(), X),
-            n_multiplications=sum(head.n_multiplications for head in heads),
+            n_multiplications=familiarity.n_multiplications,
         )
 
     def _predicted_codes(self, X: Array) -> Array:

@@ -384,8 +384,8 @@ class OpenSetClassifier(FittedMixin):
         return self
 
     def _forget(self) -> None:
-        gaussians = "_moments", "density_", "background_", "posterior_", "_fitted_here"
-        for learned in (*gaussians, "location_", "scale_", "temperature_"):
+        gaussians = "_moments", "density_", "background_", "_evaluated", "posterior_"
+        for learned in (*gaussians, "_fitted_here", "location_", "scale_", "temperature_"):
             self.__dict__.pop(learned, None)
 
     def _calibrate_on_trained(self, X: Array, codes: np.ndarray, weight: Array) -> None:
