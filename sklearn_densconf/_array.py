@@ -19,7 +19,7 @@ CHUNK_BYTES = 2**24  # of temporaries a chunk: small enough for the 64 MB promis
 
 def namespace(array: Array) -> Any:
     """Return the module whose functions work on an array: numpy unless dispatch is switched on."""
-    if not get_config()["array_api_dispatch"] or isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray) or not get_config()["array_api_dispatch"]:
         return np
     compat = import_optional("array_api_compat", "array_api_dispatch=True")
     return compat.array_namespace(array) if compat.is_array_api_obj(array) else np

@@ -427,7 +427,8 @@ class GaussianDensityClassifier(PosteriorMixin):
         super().__setstate__(state)
 
     def _checked(self, X: Any, method: str) -> Array:
-        check_is_fitted(self)
+        if "_moments" not in vars(self):  # of a fitted one each call would ask for its tags
+            check_is_fitted(self)
         X = check_features(self, X, reset=False)
         check_same_namespace(X, self._moments[0].mean, f"{type(self).__name__}.{method}()")
         return X

@@ -174,7 +174,8 @@ class PosteriorMixin(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         raise NotImplementedError
 
     def _checked(self, X: Any, method: str) -> Array:  # noqa: ARG002 - named in a subclass's error
-        check_is_fitted(self)
+        if "classes_" not in vars(self):  # of a fitted one each call would ask for its tags
+            check_is_fitted(self)
         return check_features(self, X, reset=False)
 
     def _mapped(self, function: Callable[..., Array], head: Head, X: Array, *others: Any) -> Array:

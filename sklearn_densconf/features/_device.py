@@ -23,6 +23,8 @@ def choose_device(name: str) -> torch.device:
     ValueError
         If torch does not know the name, or this machine does not have the device.
     """
+    if name == "cpu":
+        return torch.device("cpu")
     there = available_devices()
     if name == "auto":
         return torch.device(there[0])

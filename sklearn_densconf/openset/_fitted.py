@@ -157,7 +157,8 @@ class FittedMixin(PosteriorMixin):
                 f"{method} needs a discount, and parts were added after the last one was fitted: "
                 "call calibrate(X_val, y_val) first"
             )
-        check_is_fitted(self)
+        if "location_" not in vars(self):  # of a fitted one each call would ask for its tags
+            check_is_fitted(self)
         return self._checked_place(check_features(self, X, reset=False), method)
 
     def _checked_place(self, X: Array, method: str) -> Array:
