@@ -41,6 +41,17 @@ def _efficientnet() -> nn.Module:
 
 
 @cache
+def _efficientnet_lite() -> nn.Module:
+    torchvision()  # timm imports it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import timm
+
+    torch.manual_seed(0)
+    return timm.create_model("efficientnet_lite0", pretrained=False).eval()
+
+
+@cache
 def _lenet() -> nn.Module:
     return LeNet5().eval()
 
@@ -143,6 +154,7 @@ GOALS = {
 }
 CASES = [
     *_cases("MobileNetV2", _mobilenet, GOALS),
+    *_cases("EfficientNet-Lite0", _efficientnet_lite, GOALS),
     *_cases("EfficientNet-B0", _efficientnet, GOALS),
     *_cases("LeNet-5", _lenet, {"_one_by_torch": "", "_one_by_onnx": ""}),
 ]
