@@ -424,8 +424,12 @@ def test_trained_pictures_are_scored_as_if_they_had_not_been_there(weighted, shr
     both = gaussians(moments, np.arange(K), density)
     scores, weights = left_out_scores(X[:, :D], y, weight, *both)
     np.testing.assert_array_equal(weights, weight)
-    expected = [without(X, y, i, weight, shrinkage) for i in range(60)]
-    np.testing.assert_allclose(scores, expected, rtol=1e-8)
+    left_out = np.array([without(X, y, i, weight, shrinkage) for i in range(60)])
+    u = unit(X[:, :D].copy())
+    nearest = both[0].mahalanobis(u).min(axis=1)
+    there = np.c_[-nearest, both[1].mahalanobis(u)[:, 0] - nearest] / 2
+    assert (left_out < there).all(axis=1).any()
+    np.testing.assert_allclose(scores, np.minimum(left_out, there), rtol=1e-8)
 
 
 def test_the_only_sample_of_a_class_is_far_from_it_when_left_out():
@@ -449,6 +453,19 @@ def test_without_held_out_pictures_training_ones_cost_a_third(data):
     assert 0.003 < 1 - model.known_proba(X_val).mean() < 0.03
     default = OpenSetClassifier().fit(X, y)
     assert 1 - default.known_proba(X_val).mean() < 0.01
+
+
+@pytest.mark.parametrize("spread", [1e-5, 1e-6, 1e-8, 0.0])
+@pytest.mark.parametrize("n", [60, 600])
+def test_pictures_of_classes_with_hardly_any_width_are_known(spread, n):
+    rng, y = np.random.default_rng(0), np.arange(n) % K
+    u = spread * rng.normal(size=(n, D)) + 6 * np.eye(K, D)[y] + 1
+    X = np.hstack([u, u[:, :K]])
+    known = OpenSetClassifier().fit(X[: n // 2], y[: n // 2]).known_proba(X)
+    assert known[: n // 2].mean() > 0.995
+    assert known[n // 2 :].mean() > 0.98
+    strange = OpenSetClassifier().fit(X, y).known_proba(np.ones((1, D + K)))
+    assert strange[0] < 1e-6
 
 
 def test_more_training_pictures_than_calibrate(data, monkeypatch):

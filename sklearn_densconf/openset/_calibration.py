@@ -7,7 +7,7 @@ import numpy as np
 from sklearn_densconf._array import Array, as_like, map_rows, namespace, to_numpy
 from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.openset._discount import LogProba, most_likely, tail, within_budget
-from sklearn_densconf.openset._familiarity import Familiarity, Left, unit
+from sklearn_densconf.openset._familiarity import Familiarity, Left, score, unit
 
 # Of the budget, where the network was trained on the pictures that calibrate: others cost up to
 # three times as much (of eight networks, at 0.0005 and at 0.003; also where it knew them by heart).
@@ -57,7 +57,7 @@ def left_out_scores(
     Returns
     -------
     scores : ndarray of shape (m, 2)
-        Of at most `MOST_TRAINED` pictures, drawn by chance.
+        Of at most `MOST_TRAINED` pictures, drawn by chance. None is more familiar than with it.
     weight : ndarray of shape (m,)
         Their weights.
     """
@@ -73,7 +73,11 @@ def left_out_scores(
         directions = unit(chunk)
         moved = directions - xp.take(means, codes, axis=0) + background.means_
         to_own = all_together.squared_distance(moved, xp.zeros_like(out[:, :1]))[:, 0]
-        return left.scores(*familiarity.distances(directions, out), to_own, codes, weight)
+        of_class, of_all = familiarity.distances(directions, out)
+        scores = left.scores(of_class, of_all, to_own, codes, weight)
+        # The background widens, too, without a picture. Where classes have hardly any width, that
+        # is more than the scores differ by: the location would lie beyond all known pictures.
+        return xp.minimum(scores, score(xp.min(of_class, axis=1), of_all))
 
     # numpy's take would first copy all columns of a view of some
     features = features[chosen] if xp is np else xp.take(features, rows, axis=0)
