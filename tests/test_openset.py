@@ -10,11 +10,13 @@ import sklearn
 from mpmath import mp, mpf
 from scipy.special import expit, log_softmax, logit
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.covariance import LedoitWolf
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from sklearn_densconf import GaussianDensityClassifier, OpenSetClassifier, SoftmaxClassifier
 from sklearn_densconf.openset._calibration import left_out_scores
@@ -601,6 +603,21 @@ def test_a_posterior_of_other_labels_or_columns_is_refused(data):
     message = "posterior takes 2 columns, but X has 6 features and 3 logits: fit it to either"
     with pytest.raises(ValueError, match=message):
         OpenSetClassifier(posterior=narrow).fit(X, y)
+
+
+def test_a_fitted_posterior_is_not_guessed_for_where_features_and_logits_are_equally_many(data):
+    X, y = data[0][:, D - K :], data[1]  # K features, K logits
+    message = "posterior takes 3 columns, and X has as many features as logits.*fit it to all 6"
+    softmax = LogisticRegression()
+    for columns in (slice(0, K), slice(K, None)):
+        with pytest.raises(ValueError, match=message):
+            OpenSetClassifier(posterior=clone(softmax).fit(X[:, columns], y)).fit(X, y)
+    assert OpenSetClassifier(posterior=softmax).fit(X, y).posterior_.n_features_in_ == K
+    logits = ColumnTransformer([("logits", "passthrough", slice(K, None))])
+    whole = make_pipeline(logits, clone(softmax)).fit(X, y)
+    told = OpenSetClassifier(posterior=whole).fit(X, y)
+    alone = OpenSetClassifier(posterior=softmax).fit(X, y)
+    np.testing.assert_allclose(told.predict_proba(X), alone.predict_proba(X), rtol=1e-12)
 
 
 # Explanations

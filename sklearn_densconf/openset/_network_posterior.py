@@ -76,9 +76,15 @@ def columns_of(posterior: Any, width: int, n_logits: int) -> slice:
     Raises
     ------
     ValueError
-        If it takes another number of columns.
+        If it takes another number of columns, or features and logits are equally many.
     """
     taken = posterior.n_features_in_
+    if taken == width == n_logits:
+        raise ValueError(
+            f"posterior takes {taken} columns, and X has as many features as logits, so that "
+            "either could be meant: pass it unfitted, and it is fitted to the logits, or fit it to "
+            f"all {width + n_logits} columns"
+        )
     columns = {
         width + n_logits: slice(None),
         width: slice(0, width),
