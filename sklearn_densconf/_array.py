@@ -25,6 +25,20 @@ def namespace(array: Array) -> Any:
     return compat.array_namespace(array) if compat.is_array_api_obj(array) else np
 
 
+def unmasked(array: Any) -> Any:
+    """Return an array of any kind as it is, unless some of its values are masked.
+
+    What has no masks, as scikit-learn and torch, would take the values under them for good ones.
+    """
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        n_masked = int(np.ma.count_masked(array))
+        raise ValueError(
+            f"got a masked array in which {n_masked} of {array.size} values are masked, wanted "
+            "none: give array.filled(value), or leave their samples out"
+        )
+    return array
+
+
 def to_numpy(array: Array) -> np.ndarray:
     """Convert an array of any library, device and graph, or a list, to numpy."""
     if hasattr(array, "detach"):  # a tensor; numpy has no bfloat16, and float32 holds it exactly
@@ -32,7 +46,7 @@ def to_numpy(array: Array) -> np.ndarray:
         array = array.float() if str(array.dtype) == "torch.bfloat16" else array
     elif hasattr(array, "__array_namespace__") and not isinstance(array, (np.ndarray, np.generic)):
         return np.from_dlpack(array, device="cpu")
-    return np.asarray(array)
+    return np.asarray(unmasked(array))
 
 
 def device_of(array: Array) -> Any:

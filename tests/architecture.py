@@ -27,7 +27,7 @@ LAYERS = (  # from the top: a room imports rooms of lower rows only
 )
 LEAVES = (  # below them all, in rows likewise; every room may import them, so no arrow says so
     ("_validation",),
-    ("_array", "_fingerprint", "_files", "_machine", "_callbacks"),
+    ("_array", "_fingerprint", "_files", "_machine", "_callbacks", "_modes"),
     ("_optional",),
 )
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from networks import Convolutional
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import nn
 from torch.utils.data import Dataset, Subset
 
@@ -189,6 +189,18 @@ def test_preprocessing_is_given_flat_rows_in_their_shape():
 def test_images_of_every_mode_are_read_grey_ones_in_grey(mode):
     image = Image.new("RGB", (4, 3), (255, 0, 0)).convert(mode)
     assert Plain(None)(image).shape == (1 if mode in ("1", "L", "LA") else 3, 3, 4)
+
+
+def test_lightness_with_two_colours_is_no_grey_picture():
+    grey = Image.new("RGB", (4, 3), (120, 120, 120))
+    image = ImageCms.profileToProfile(
+        grey, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert image.mode == "LAB"
+    colours = Plain(None)(image)
+    assert colours.shape == (3, 3, 4)
+    np.testing.assert_allclose(colours, 120 / 255, atol=2 / 255)
+    np.testing.assert_allclose(Plain((1, 3, 4))(image), 120 / 255, atol=2 / 255)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])

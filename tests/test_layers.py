@@ -207,7 +207,7 @@ def test_a_missing_layer_is_answered_with_near_names_or_the_first_ones():
         check_layers("conv_9", KNOWN)
     with pytest.raises(ValueError, match=r"layer 'xyz' .* near names: \['conv_1', 'conv_2', 'he"):
         check_layers("xyz", KNOWN)
-    with pytest.raises(ValueError, match=r"distinct names in a list, got \[7\]: see dict"):
+    with pytest.raises(ValueError, match=r"distinct names in a list, got \[7\]: see \[name for"):
         check_layers([7], KNOWN)
 
 

@@ -90,8 +90,12 @@ def test_a_file_is_run_in_the_same_way_whatever_the_engine(convolutional):
 
 def test_a_layer_that_does_not_exist_is_told_with_near_names(convolutional):
     path, _ = convolutional
-    with pytest.raises(ValueError, match=r"layer 'logit' does not exist .*'logits'"):
+    with pytest.raises(ValueError, match=r"'logit' does not .*'logits'.*onnx.load\(file\)") as told:
         FeatureExtractor(f"onnx:{path}", layer="logit").fit(GREY)
+    assert "named_modules" not in str(told.value)
+    nodes = onnx.load(path).graph.node  # as the error says
+    for name in ([n.name for n in nodes][-1], [n.output[0] for n in nodes][-1]):
+        FeatureExtractor(f"onnx:{path}", layer=name).fit(GREY)
 
 
 def test_tokens_have_their_channels_last(tmp_path):

@@ -280,6 +280,27 @@ def test_an_onnx_file_gets_its_preprocessing_from_a_file(folder, onnx, tmp_path,
     assert "json has no no" in capsys.readouterr().err
 
 
+def test_pictures_of_any_mode_have_the_scores_of_the_pipeline(folder, models, tmp_path, capsys):
+    ground = Image.new("L", (8, 8), 0)
+    clear = Image.merge("LA", (ground, Image.open(folder / "000.png")))
+    clear.save(tmp_path / "clear.png")
+    found = []
+    for kind in ("joblib", "onnx"):
+        table = tmp_path / f"{kind}.csv"
+        assert _score(models / f"pipe.{kind}", tmp_path / "clear.png", "--out", table) == 0
+        found.append(float(_read(table)[0]["score"]))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.asarray(Image.open(folder / "000.png")).astype(np.uint16) * 257).save(deep)
+    arguments = models / "pipe.onnx", deep, "--out", tmp_path / "deep.csv"
+    assert _score(*arguments) == 2
+    assert "deep.png': a picture of mode 'I;16' has pixels outside 0-255" in capsys.readouterr().err
+    code = tmp_path / "deep_of_test.py"
+    code.write_text("import numpy as np\ndef f(x): return np.asarray(x)[None] / np.float32(65535)")
+    assert _score(*arguments, "--preprocessing", f"{code}:f") == 0
+    assert _read(tmp_path / "deep.csv")[0]["label"] == "digit 0"
+
+
 def _command(*arguments):
     return [sys.executable, "-m", "sklearn_densconf", "score", *map(str, arguments), "--quiet"]
 

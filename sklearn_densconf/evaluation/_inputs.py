@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_densconf._array import unmasked
+from sklearn_densconf._modes import converted, is_deep, is_grey, mark_deep
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.evaluation._pictures import Pictures
 
@@ -124,7 +126,7 @@ def _is_path(item: Any) -> bool:
 
 
 def _as_array(X: Any, name: str) -> np.ndarray:
-    values = np.asarray(X.detach().cpu() if hasattr(X, "detach") else X)
+    values = np.asarray(X.detach().cpu() if hasattr(X, "detach") else unmasked(X))
     if values.ndim not in (2, 3, 4) or not values.size:
         raise ValueError(
             f"{name} must be pictures: an array of 2 to 4 axes, or a list of paths, PIL images or "
@@ -141,11 +143,15 @@ def _decoded(item: Any) -> np.ndarray:
     else:
         try:
             with image.open(item) if _is_path(item) else nullcontext(item) as picture:
-                is_grey = picture.getbands()[0] in ("1", "L")
-                pixels = np.asarray(picture.convert("L" if is_grey else "RGB"))
+                mark_deep(picture)
+                if is_deep(picture):
+                    raise ValueError(
+                        f"it has more than 8 bits (mode {picture.mode!r}): give arrays of uint8"
+                    )
+                pixels = np.asarray(converted(picture, "L" if is_grey(picture) else "RGB"))
         except FileNotFoundError as error:
             raise FileNotFoundError(f"there is no picture {os.fspath(item)!r}") from error
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(f"cannot decode the picture {item!r}: {error}") from error
     return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
 

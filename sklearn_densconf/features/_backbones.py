@@ -14,15 +14,15 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+from sklearn_densconf._modes import converted
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._built import BuiltBackbone
 from sklearn_densconf.features._frozen import FrozenBackbone
 from sklearn_densconf.features._hub import from_hub
-from sklearn_densconf.features._layers import OUTPUT, input_dtype, named_layers
+from sklearn_densconf.features._layers import OUTPUT, check_layers, input_dtype, named_layers
 from sklearn_densconf.features._onnx_file import OnnxFile, names_of_weights
 from sklearn_densconf.features._training import train
 from sklearn_densconf.features.inputs import Preprocessing, Source
-from sklearn_densconf.features.inputs._modes import converted
 from sklearn_densconf.features.inputs._pictures import file_digest
 
 FORMS = "'torchvision:NAME', 'timm:NAME', 'onnx:FILE' or 'package.module:function'"
@@ -90,13 +90,15 @@ def function_named(backbone: str) -> Callable[[], nn.Module]:
     return _function(module, name)
 
 
-def layer_names(network: Any, wanted: Any) -> list[str]:
-    """List the layers of what `resolve` gave, as far as it matters for those that are wanted."""
-    if isinstance(network, BuiltBackbone) and wanted in (None, OUTPUT):
+def wanted_layers(network: Any, layer: Any) -> list[str]:
+    """Return the names of the layers that the user asked for, as `check_layers` does."""
+    if not isinstance(network, BuiltBackbone):
+        is_frozen = isinstance(network, FrozenBackbone)
+        known = network.layer_names if is_frozen else [n for n, _ in named_layers(network.module_)]
+        return check_layers(layer, known)
+    if layer in (None, OUTPUT):
         return [""]  # which needs no reader of ONNX
-    if isinstance(network, (FrozenBackbone, BuiltBackbone)):
-        return network.layer_names
-    return [name for name, _ in named_layers(network.module_)]
+    return check_layers(layer, network.layer_names, network.all_names)
 
 
 def floats_of(network: Any) -> torch.dtype:

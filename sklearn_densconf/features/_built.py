@@ -56,6 +56,14 @@ class BuiltBackbone:
         """Names of the layers of an ONNX model; of others only the network itself, ""."""
         return self._module.layer_names if isinstance(self._module, OnnxNetwork) else [""]
 
+    @property
+    def all_names(self) -> str:
+        """Where the user finds the names of the layers."""
+        if isinstance(self._module, OnnxNetwork):
+            nodes = "for node in onnx.load(file).graph.node"
+            return f"[node.name {nodes}], and of what they give, [node.output[0] {nodes}]"
+        return "'output' alone, since its layers cannot be reached: set layer=None"
+
     def tap(self, poolings: dict[str, Pooling], axes: dict[str, int]) -> OnnxTap | None:
         """Return what gives layers of an ONNX model, in the place of a `Tap`; None of others."""
         if not isinstance(self._module, OnnxNetwork):

@@ -18,11 +18,11 @@ from sklearn_densconf._callbacks import (
     told_batches,
     with_callbacks,
 )
-from sklearn_densconf.features._backbones import as_frozen, floats_of, layer_names, resolve
+from sklearn_densconf.features._backbones import as_frozen, floats_of, resolve, wanted_layers
 from sklearn_densconf.features._device import choose_device
 from sklearn_densconf.features._extraction import Extraction
 from sklearn_densconf.features._frozen import FrozenBackbone
-from sklearn_densconf.features._layers import OUTPUT, check_layers
+from sklearn_densconf.features._layers import OUTPUT
 from sklearn_densconf.features._memory import FeatureStore, key_of, open_store
 from sklearn_densconf.features._onnx_engine import Models
 from sklearn_densconf.features._parameters import check_parameters, defaults_of, layers_of
@@ -97,8 +97,9 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         Folder that keeps the features of every picture, by content, so that a frozen network sees
         each picture once, whatever the fold, the candidate or the process. The key has the
         network's weights, structure and code, ``layer``, ``pooling``, ``preprocessing``,
-        ``precision`` and the shape of a sample. Nothing is ever deleted; what is damaged is set
-        aside with a warning, and a folder that cannot be written costs only what would be kept.
+        ``precision`` and the shape of a sample; not what code reads elsewhere as it runs, such as
+        environment variables and files. Nothing is ever deleted; what is damaged is set aside with
+        a warning, and a folder that cannot be written costs only what would be kept.
     memory_key : {"file", "content"}, default="file"
         When a picture file is read to be known again by a hash of its bytes: once in a process,
         and again where path, inode, size or times have changed; or, with "content", in every call,
@@ -312,7 +313,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         choose_device(self.device)
         self._replicas, self._models = Replicas(), Models()
         network, self._preprocessing_of_library = resolve(self.backbone)
-        self._layers = check_layers(self.layer, layer_names(network, self.layer))
+        self._layers = wanted_layers(network, self.layer)
         if self.compile and self._layers != [""]:
             raise ValueError(
                 f"compile=True gives the network's output only, but layer={self.layer!r}: set "

@@ -10,6 +10,7 @@ from torch import nn
 
 OUTPUT = "output"  # what the network itself is called where layers have names
 COMPILED = "_orig_mod"  # what torch.compile calls a network in its wrapper
+ALL_NAMES = "[name for name, _ in network.named_modules()]"  # where the user finds them
 PENULTIMATE = "penultimate"  # the input of the last linear layer that runs
 
 
@@ -77,7 +78,9 @@ def named_layers(network: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     return network.named_modules(remove_duplicate=False)
 
 
-def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> list[str]:
+def check_layers(
+    layer: str | Iterable[str | None] | None, known: list[str], all_names: str = ALL_NAMES
+) -> list[str]:
     """Return a list of layers' names, "" for the output, after a check that the network has them.
 
     Parameters
@@ -87,6 +90,8 @@ def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> 
         input of its last linear layer, unless a layer has that name.
     known : list of str
         Names of all layers of the network.
+    all_names : str
+        Where the user finds them.
 
     Returns
     -------
@@ -104,7 +109,7 @@ def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> 
     if not all(name is None or isinstance(name, str) for name in wanted):
         raise ValueError(
             f"layer must be None, a name such as {(known[1:2] or [OUTPUT])[0]!r}, or distinct "
-            f"names in a list, got {layer!r}: see dict(network.named_modules())"
+            f"names in a list, got {layer!r}: see {all_names}"
         )
     names = [_inner_name(name, known) for name in wanted]
     for name in names:
@@ -112,7 +117,7 @@ def check_layers(layer: str | Iterable[str | None] | None, known: list[str]) -> 
             near = get_close_matches(str(name), known, n=5, cutoff=0.4) or known[1:6]
             raise ValueError(
                 f"layer {name!r} does not exist in the network; near names: {near}. "
-                "All names: [name for name, _ in network.named_modules()]"
+                f"All names: {all_names}"
             )
     if not names or len({name or OUTPUT for name in names}) < len(names):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_densconf._machine import ahead
+from sklearn_densconf._modes import converted, is_deep, mark_deep
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.scoring._shards import Scores
 
@@ -142,7 +144,8 @@ class OnnxScorer:
 
     def _picture(self, path: Any) -> np.ndarray:
         about = self._session.get_inputs()[0]
-        picture = _decoded(path, about.shape[1])
+        mode = "L" if about.shape[1] == 1 else "RGB"
+        picture = _decoded(path, mode, or_deep=self._preprocessing is not None)
         if self._preprocessing is None:
             values = _plain(picture, about.type == "tensor(uint8)")
             cure = "give --preprocessing"
@@ -168,14 +171,16 @@ class OnnxScorer:
 _MADE_AGAIN = ("_session", "classes")
 
 
-def _decoded(path: Any, n_channels: Any) -> Any:
+def _decoded(path: Any, mode: str, *, or_deep: bool) -> Any:
+    """Return a picture in a mode; one of more than 8 bits as it is, if that may be."""
     image = import_optional("PIL.Image", "Reading pictures")
-    mode = "L" if n_channels == 1 else "RGB"
-    if isinstance(path, image.Image):
-        return path.convert(mode)
     try:
-        with image.open(path) as picture:
-            return picture.convert(mode)
+        with nullcontext(path) if isinstance(path, image.Image) else image.open(path) as picture:
+            mark_deep(picture)
+            if or_deep and is_deep(picture):
+                picture.load()
+                return picture
+            return converted(picture, mode)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no picture {path!r}") from error
     except Exception as error:  # PIL raises many kinds on damaged files, and for bombs

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from sklearn_densconf._modes import converted, is_grey, mark_deep
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features.inputs._batch import input_of
 from sklearn_densconf.features.inputs._containers import Field, is_text, label_of
 from sklearn_densconf.features.inputs._digests import digest, start_of
-from sklearn_densconf.features.inputs._modes import DEEP_TILES, IS_DEEP, converted, is_grey
 from sklearn_densconf.features.inputs._rows import (
     WHITE,
     check_whole_numbers,
@@ -251,16 +251,11 @@ def _as_picture(item: Any) -> Any:
     if is_path(item) or is_file_content(item):
         return _decoded(item)
     if not isinstance(item, np.ndarray):
-        _mark_deep(item)
+        mark_deep(item)
         return item
     if item.dtype == np.uint8 and (item.ndim == 2 or (item.ndim == 3 and item.shape[-1] == 3)):
         return _pil().fromarray(item)
     return to_tensor(item)
-
-
-def _mark_deep(picture: Any) -> None:
-    if DEEP_TILES in str(getattr(picture, "tile", "")):
-        picture.info[IS_DEEP] = True
 
 
 def _copy_of(picture: Any) -> Any:
@@ -312,7 +307,7 @@ def _check_size(picture: Any, file: Any) -> None:
 
 def _decoded(file: Any) -> Any:
     with _opened(file) as picture:
-        _mark_deep(picture)
+        mark_deep(picture)
         try:
             picture.load()
         except Exception as error:
