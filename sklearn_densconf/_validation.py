@@ -9,7 +9,15 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from sklearn_densconf._array import Array, as_like, device_of, float64, namespace, to_numpy
+from sklearn_densconf._array import (
+    Array,
+    as_like,
+    device_of,
+    float64,
+    namespace,
+    to_numpy,
+    unmasked,
+)
 
 LABEL_RULES = ("posterior", "features")
 
@@ -41,7 +49,7 @@ def check_matrix(estimator: Any, X: Any, *, reset: bool) -> Array:
         X = to_numpy(X) if namespace(X) is np else X
     xp = namespace(X)
     return validate_data(
-        estimator, X, reset=reset, dtype=[xp.float64, xp.float32], ensure_all_finite=False
+        estimator, unmasked(X), reset=reset, dtype=[xp.float64, xp.float32], ensure_all_finite=False
     )
 
 
@@ -97,7 +105,7 @@ def check_labels(y: Any, X: Array) -> tuple[Array, Array]:
     """Check labels: of a classification, one per sample. Return them as an array, and sorted."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None: give the labels")
-    assert_all_finite(y, input_name="y")
+    assert_all_finite(unmasked(y), input_name="y")
     y = column_or_1d(y, warn=True) if namespace(y) is np else y
     if getattr(y.dtype, "kind", "") not in "biuU":  # whole numbers and strings always are labels
         check_classification_targets(y)
@@ -156,14 +164,39 @@ def check_blocks(blocks: Any, n_features: int) -> list[slice]:
 
 def encode_labels(y: Any, classes: Array) -> np.ndarray:
     """Return the position of each label in the sorted classes."""
-    y, classes = to_numpy(y), to_numpy(classes)
+    given, classes = to_numpy(y), to_numpy(classes)
+    y = _in_type_of(classes, given)
     codes = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
-    if (unknown := classes[codes] != y).any():
+    unknown = classes[codes] != y
+    if y is not given:
+        unknown |= y.astype(given.dtype) != given
+    if unknown.any():
         raise ValueError(
-            f"The target label(s) {np.unique(y[unknown])} in y do not exist in the initial classes "
-            f"{classes}: drop their samples, or fit with all classes"
+            f"The target label(s) {np.unique(given[unknown])} in y do not exist in the initial "
+            f"classes {classes}: drop their samples, or fit with all classes"
         )
     return codes
+
+
+def _in_type_of(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return numbers in the type of the classes: numpy compares int64 with others in float64.
+
+    Raises
+    ------
+    ValueError
+        If several whole numbers become the same float.
+    """
+    if y.dtype == classes.dtype or not {y.dtype.kind, classes.dtype.kind} <= {*"iuf"}:
+        return y
+    if y.dtype.kind == "f" and classes.dtype.kind != "f":
+        largest = 2.0 ** (np.finfo(y.dtype).nmant + 1)
+        if (ambiguous := np.abs(y) >= largest).any():
+            raise ValueError(
+                f"y has {y[ambiguous][0]!r}, a {y.dtype} which several whole numbers are rounded "
+                f"to, and the classes are {classes.dtype}: give y as that"
+            )
+    with np.errstate(invalid="ignore"):  # of NaN, which is no class
+        return y.astype(classes.dtype)
 
 
 def check_label_rule(predict_from: Any, n_features: int, n_classes: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sklearn_densconf._array import unmasked
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features._device import choose_device
 
@@ -133,7 +134,7 @@ def deepfool(
     _check_options(top, overshoot, max_iter, batch_size)
     is_tensor = isinstance(X, torch.Tensor)
     with torch.inference_mode(False), torch.no_grad():  # the caller's modes would forbid gradients
-        pictures = X.detach() if is_tensor else _to_tensor(np.asarray(X))
+        pictures = X.detach() if is_tensor else _to_tensor(np.asarray(unmasked(X)))
         _check_pictures(pictures, bounds)
         network = _copy_network(model).to(choose_device(device))
         parts = [

@@ -98,6 +98,14 @@ def test_confidence_curves_can_be_raw_and_without_accuracy(models, sweep):
     assert labels(display.ax_) == ["linear", "density"]
 
 
+@pytest.mark.parametrize("clean", [0.0, -9.5, -np.inf, np.inf])
+def test_nothing_is_a_fraction_of_a_clean_confidence_that_is_not_above_0(clean):
+    given = [0, 1], {"a": [0.9, 0.5], "b": [clean, -20.0]}
+    with pytest.raises(ValueError, match=r"'b' of clean pictures is .*: set relative=False"):
+        ConfidenceCurveDisplay.from_predictions(*given)
+    ConfidenceCurveDisplay.from_predictions(*given, relative=False)
+
+
 def test_each_accuracy_has_its_line_and_is_never_divided(models, sweep):
     display = ConfidenceCurveDisplay.from_estimator(models, sweep)
     assert labels(display.ax_)[2:] == ["accuracy, linear", "accuracy, density"]

@@ -83,6 +83,46 @@ def test_confidence_is_the_posterior_of_the_label(fitted, data):
     np.testing.assert_allclose(fitted.confidence(X, list(y)), proba[rows, own], rtol=1e-12)
 
 
+BIG = 2**53  # the next whole number is none of float64
+
+
+def _with_labels(labels, data):
+    X, y = data
+    own = np.asarray(labels)[np.searchsorted(["a", "b", "c"], y)]
+    return GaussianDensityClassifier().fit(X, own), X
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, object])
+def test_whole_numbers_are_compared_exactly(kind, data):
+    model, X = _with_labels([BIG, BIG + 1, BIG + 2], data)
+    proba = model.predict_proba(X)
+    for column, label in enumerate((BIG, BIG + 1, BIG + 2)):
+        found = model.confidence(X, np.full(150, label, kind))
+        np.testing.assert_allclose(found, proba[:, column], rtol=1e-12)
+    with pytest.raises(ValueError, match=rf"label\(s\) \[{BIG + 3}\] in y do not exist"):
+        model.confidence(X, np.full(150, BIG + 3, kind))
+
+
+@pytest.mark.parametrize(("kind", "label"), [(np.float64, BIG), (np.float32, 2**24)])
+def test_floats_that_stand_for_several_whole_numbers_are_refused(kind, label, data):
+    model, X = _with_labels([label, label + 1, label + 2], data)
+    with pytest.raises(ValueError, match=r"several whole numbers are rounded to.*give y as that"):
+        model.confidence(X, np.full(150, label + 1, kind))
+    small, _ = _with_labels([0, 1, label - 1], data)
+    found = small.confidence(X, np.full(150, label - 1, kind))
+    np.testing.assert_allclose(found, small.predict_proba(X)[:, 2], rtol=1e-12)
+
+
+def test_a_whole_number_is_no_float_beside_it(data):
+    model, X = _with_labels([0.0, float(BIG), BIG + 2.0], data)
+    with pytest.raises(ValueError, match=rf"label\(s\) \[{BIG + 1}\] in y do not exist"):
+        model.confidence(X, np.full(150, BIG + 1))
+    with pytest.raises(ValueError, match=r"label\(s\) \[0.5\] in y do not exist"):
+        _with_labels([0, 1, 2], data)[0].confidence(X, np.full(150, 0.5))
+    for same in (np.zeros(150, int), np.zeros(150, np.float32), np.zeros(150, bool)):
+        np.testing.assert_array_equal(model.confidence(X, same), model.predict_proba(X)[:, 0])
+
+
 def test_one_row_at_a_time_gives_the_same(fitted, data):
     X, _ = data
     singly = np.concatenate([fitted.predict_proba(row[None]) for row in X[::10]])

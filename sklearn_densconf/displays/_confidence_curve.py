@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sklearn_densconf._array import unmasked
 from sklearn_densconf.displays._style import QUIET, _close_axes, _name_estimator, _open_axes
 from sklearn_densconf.metrics import ConfidenceCurve, confidence_curve
 
@@ -143,7 +144,7 @@ class ConfidenceCurveDisplay:
         """
         confidences = confidence if isinstance(confidence, Mapping) else {name: confidence}
         outcomes = correct if isinstance(correct, Mapping) else dict.fromkeys(confidences, correct)
-        severities = np.asarray(severity, dtype=np.float64)
+        severities = np.asarray(unmasked(severity), dtype=np.float64)
         curves = {
             key: ConfidenceCurve(
                 severities,
@@ -184,7 +185,14 @@ class ConfidenceCurveDisplay:
         -------
         ConfidenceCurveDisplay
             The display itself.
+
+        Raises
+        ------
+        ValueError
+            If a confidence is to be divided by that of clean pictures which is not above 0.
         """
+        if relative:
+            self._check_clean()
         self.ax_ = ax = _open_axes(ax, self, figsize=(5, 3.75))
         self.figure_ = ax.figure
         self.lines_ = {}
@@ -199,6 +207,14 @@ class ConfidenceCurveDisplay:
         ax.set_ylabel("Mean confidence (clean = 1)" if relative else "Mean confidence")
         _close_axes(ax, max(1.0, ax.dataLim.y1), plot_legend=plot_legend)
         return self
+
+    def _check_clean(self) -> None:
+        for name, curve in self.curves.items():
+            if not 0 < (clean := curve.confidence[0]) < np.inf:
+                raise ValueError(
+                    f"the confidence {name!r} of clean pictures is {clean:g}, and nothing is a "
+                    "fraction of that: set relative=False"
+                )
 
     def _plot_accuracies(self) -> list[Any]:
         """Draw each accuracy once, under the names that share it."""
@@ -226,7 +242,7 @@ def _mean_rows(values: ArrayLike | None, severities: np.ndarray, name: str) -> A
     """Return one mean for each severity; None stays None."""
     if values is None:
         return None
-    rows = np.asarray(values, dtype=np.float64)
+    rows = np.asarray(unmasked(values), dtype=np.float64)
     if rows.ndim not in (1, 2) or len(rows) != len(severities):
         raise ValueError(
             f"{name} has shape {rows.shape}, wanted ({len(severities)},) or "

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
 from sklearn.utils import check_random_state
 
+from sklearn_densconf._array import unmasked
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.distortions._pictures import (
     PixelRange,
@@ -72,7 +73,7 @@ def gaussian_noise(
     array([[144, 156],
            [126, 163]], dtype=uint8)
     """
-    images = np.asarray(images)
+    images = np.asarray(unmasked(images))
     low, high = check_pixels(images, pixel_range)
     check_severity("sigma", sigma, 0, high - low, unit=f"units of pixels in [{low:g}, {high:g}]")
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max)).to_bytes(4)
@@ -123,7 +124,7 @@ def gaussian_blur(
     >>> gaussian_blur(np.array([[0, 0, 255, 0, 0]], np.uint8), 1)
     array([[ 15,  62, 102,  62,  15]], dtype=uint8)
     """
-    images = np.asarray(images)
+    images = np.asarray(unmasked(images))
     bounds = check_pixels(images, pixel_range)
     longer = max(view_pictures(images, channel_axis).shape[2:])
     check_severity("sigma", sigma, 0, longer, unit="pixels, up to the longer side")
@@ -177,7 +178,7 @@ def jpeg(
            [0.11, 0.14, 0.66, 0.1 ],
            [0.  , 0.  , 0.09, 0.8 ]])
     """
-    images = np.asarray(images)
+    images = np.asarray(unmasked(images))
     low, high = check_pixels(images, pixel_range)
     check_severity("quality", quality, 1, 100, unit="100 is the best", whole=True)
     channels = view_pictures(images, channel_axis).shape[1]
@@ -231,7 +232,7 @@ def thumbnail(
     >>> thumbnail(np.array([[0, 0, 0, 255, 255, 255]], np.uint8), 2)
     array([[ 32,  32,  96, 159, 223, 223]], dtype=uint8)
     """
-    images = np.asarray(images)
+    images = np.asarray(unmasked(images))
     bounds = check_pixels(images, pixel_range)
     longer = max(view_pictures(images, channel_axis).shape[2:])
     check_severity("size", size, 1, longer, unit="pixels, up to the longer side", whole=True)
@@ -270,7 +271,7 @@ def scale_pixels(images: ArrayLike, factor: float) -> np.ndarray:
     >>> scale_pixels(np.array([[0, 200]], np.uint8), 10)
     array([[   0., 2000.]], dtype=float32)
     """
-    images = np.asarray(images)
+    images = np.asarray(unmasked(images))
     check_dtype(images)
     check_severity("factor", factor, 0, np.finfo(np.float64).max, unit="times the pixels")
     dtype = np.float32 if images.dtype == np.uint8 else images.dtype

@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from sklearn_densconf._array import unmasked
 from sklearn_densconf.evaluation._case import Case, Trial
 from sklearn_densconf.evaluation._evaluation import Evaluation
 from sklearn_densconf.evaluation._inputs import Form, form_of
@@ -130,7 +131,7 @@ def evaluate(
     """
     models = check_pipelines(pipelines)
     form = form_of(X, pixel_range, input_shape or _shape_seen(models))
-    y = column_or_1d(y)
+    y = column_or_1d(unmasked(y))
     check_consistent_length(X, y)
     check_labels(y, models)
     pictures = form.read(X, y)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_array
 
+from sklearn_densconf._array import unmasked
 from sklearn_densconf.features.inputs._batch import LABELS, Named
 from sklearn_densconf.features.inputs._digests import digest, start_of
 from sklearn_densconf.features.inputs._rows import Rows
@@ -89,7 +90,7 @@ def _checked(name: str, values: Any) -> Any:
             raise ValueError(f"X[{name!r}] must be real and have samples, got {values.dtype}")
         return values
     settings = {"allow_nd": True, "ensure_2d": False, "ensure_all_finite": False}
-    return check_array(values, input_name=f"X[{name!r}]", **settings)
+    return check_array(unmasked(values), input_name=f"X[{name!r}]", **settings)
 
 
 def check_shapes(shapes: Shapes, learned: Any) -> None:

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from sklearn_densconf._array import unmasked
 from sklearn_densconf.features.inputs._containers import check_one_length
 from sklearn_densconf.features.inputs._digests import digest, start_of
 from sklearn_densconf.features.inputs._source import Content
@@ -156,7 +157,9 @@ def _numbers(X: Any, estimator: BaseEstimator) -> np.ndarray:
         return X  # as the check would, which takes longer than all else that one picture needs
     refusal: Exception | None = None
     try:
-        values = check_array(X, allow_nd=True, ensure_all_finite=False, estimator=estimator)
+        values = check_array(
+            unmasked(X), allow_nd=True, ensure_all_finite=False, estimator=estimator
+        )
         if values.dtype.kind in "biuf":
             return values
     except (TypeError, ValueError) as error:
@@ -247,6 +250,7 @@ def _has_channels_last(shape: Sequence[int], wanted: tuple[int, ...] | None) -> 
 def to_tensor(values: Any) -> torch.Tensor:
     if isinstance(values, torch.Tensor):
         return values.detach()
+    values = unmasked(values)
     native = values.dtype.newbyteorder("=")
     writable = values.flags.writeable and all(stride >= 0 for stride in values.strides)
     if writable and values.dtype == native:
@@ -257,6 +261,6 @@ def to_tensor(values: Any) -> torch.Tensor:
 def to_array(values: Any) -> np.ndarray:
     """Return an array or tensor as an array on the host."""
     if isinstance(values, np.ndarray):
-        return values
+        return unmasked(values)
     tensor = values.detach().cpu()
     return tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
