@@ -34,6 +34,7 @@ from sklearn_densconf.adversarial import deepfool
 from sklearn_densconf.distortions import gaussian_blur, gaussian_noise, jpeg, scale_pixels
 from sklearn_densconf.evaluation import cases as experiments
 from sklearn_densconf.evaluation import evaluate
+from sklearn_densconf.evaluation._measures import measure_sweep
 from sklearn_densconf.evaluation.cases import load_cases
 
 N_TRAIN, N_TEST = 1200, 120
@@ -258,8 +259,9 @@ def test_what_fails_to_be_saved_leaves_nothing(network, tmp_path):
         evaluation.save(tmp_path, formats=["nonsense"])
     with pytest.raises(ValueError, match="nonsense"):
         evaluation.save(tmp_path / "new", formats=["nonsense"])
-    assert list((tmp_path / "new").iterdir()) == []
-    (tmp_path / "new").rmdir()
+    with pytest.raises(ValueError, match=r"formats must be a list of some of .*, got 'png'"):
+        evaluation.save(tmp_path / "new", formats="png")
+    assert not (tmp_path / "new").exists()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -550,6 +552,21 @@ WRONG = {
         {"severities": {"fog": [0, 1]}},
         r"severities must be of \['noise', 'blur', 'JPEG'\], got \['fog'\]",
     ),
+    "strongest first": (
+        lambda p, f: (p, X_TEST, Y),
+        {"severities": {"noise": [0.5, 0.1, 0]}},
+        r"severities\['noise'\] must have the mildest first, got .*: give \[0, 0.1, 0.5\]",
+    ),
+    "no order": (
+        lambda p, f: (p, X_TEST, Y),
+        {"severities": {"JPEG": [100, 5, 50]}},
+        r"severities\['JPEG'\] must have the mildest first, got .*: give \[100, 50, 5\]",
+    ),
+    "16 bits": (
+        lambda p, f: (p, [_deep(f)], Y[:1]),
+        {},
+        "cannot decode the picture .*deep.png.*: it has more than 8 bits .mode 'I;16'.: give arr",
+    ),
     "one severity": (
         lambda p, f: (p, X_TEST, Y),
         {"severities": {"blur": [0]}},
@@ -589,6 +606,32 @@ WRONG = {
         "case 'strips' cannot be measured: pictures have 2 channels",
     ),
 }  # fmt: skip
+
+
+def _deep(folder):
+    path = folder / "deep.png"
+    Image.fromarray(PICTURES[0].astype(np.uint16) * 257).save(path)
+    return path
+
+
+def test_pictures_of_any_mode_are_read_as_pipelines_read_them(network, tmp_path):
+    paths, models = (
+        [tmp_path / f"{n}.png" for n in range(60)],
+        fitted(network, input_shape=(1, 8, 8)),
+    )
+    for n, path in enumerate(paths):
+        ground = Image.fromarray(255 - PICTURES[-60 + n])
+        alpha = Image.fromarray(PICTURES[-60 + n])  # the digit, black, before what is transparent
+        Image.merge("LA", (ground, alpha)).save(path)
+    found = _run(evaluate(models, paths, Y[-60:], cases=["clean"]))["clean"]["confidences"]
+    for name, model in models.items():
+        mean = model.predict_proba(paths).max(axis=1).mean()
+        assert found[name]["mean"] == [pytest.approx(mean, abs=1e-6)]
+
+
+def test_a_confidence_of_0_in_clean_pictures_leaves_no_fraction():
+    measured = measure_sweep([0, 1], np.array([[1], [0]]), {"a": np.array([[0.0], [0.5]])})
+    assert measured["confidences"]["a"]["left"] is None
 
 
 def _of_two_channels():

@@ -296,6 +296,16 @@ def _largest(estimator, X):
     return estimator.predict_proba(X).max(axis=1)
 
 
+class _Relabelled:
+    """Fits a classifier to other names of the labels."""
+
+    def __init__(self, names):
+        self.names = names
+
+    def fit(self, X, y):
+        return GaussianDensityClassifier().fit(X, self.names[y])
+
+
 REFUSED = {
     "another step": (
         lambda: make_pipeline(StandardScaler(), GaussianDensityClassifier()),
@@ -340,6 +350,16 @@ REFUSED = {
         lambda: OpenSetClassifier(posterior=LogisticRegression(max_iter=9)),
         TypeError,
         r"LogisticRegression cannot be exported",
+    ),
+    "dates as labels": (
+        lambda: _Relabelled(np.array(["2026-01-01"], "datetime64[ns]") + np.arange(3)),
+        TypeError,
+        r"labels must be strings or numbers .* of datetime64\[ns\]: fit .* y.astype\(str\)",
+    ),
+    "days as labels": (
+        lambda: _Relabelled(np.array(["2026-01-01"], "datetime64[D]") + np.arange(3)),
+        TypeError,
+        r"labels must be strings or numbers to be exported, got .* of datetime64\[D\]",
     ),
     "not fitted": (GaussianDensityClassifier, NotFittedError, r"is not fitted yet"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn_densconf._files import whole_files
 from sklearn_densconf.evaluation._case import Case, collect_findings, show_cases
-from sklearn_densconf.evaluation._figures import save_figure
+from sklearn_densconf.evaluation._figures import check_formats, save_figure
 from sklearn_densconf.evaluation._report import Words, as_page
 from sklearn_densconf.evaluation._run import without_arrays
 from sklearn_densconf.evaluation._tables import losses_table
@@ -119,9 +119,12 @@ class Evaluation:
         ------
         ImportError
             If matplotlib or Pillow is not installed.
+        ValueError
+            If matplotlib does not know a format.
         OSError
             If the folder cannot be written.
         """
+        check_formats(formats)
         text = json.dumps(self.results, indent=1, ensure_ascii=False, allow_nan=False)
         page = as_page(self._shown, self._compared, self._words)
         figures = self.figures()

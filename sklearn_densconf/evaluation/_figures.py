@@ -34,6 +34,14 @@ def means_of_runs(runs: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     }
 
 
+def check_formats(formats: Sequence[str]) -> None:
+    """Check that matplotlib writes figures in these formats, before any file or folder is made."""
+    backends = import_optional("matplotlib.backend_bases", "Figures")
+    known = sorted(backends.FigureCanvasBase.get_supported_filetypes())
+    if isinstance(formats, str) or not set(formats) <= set(known):
+        raise ValueError(f"formats must be a list of some of {known}, got {formats!r}")
+
+
 def save_figure(figure: Any, path: Path, formats: Sequence[str]) -> None:
     """Write a figure as SVG and in other formats; ``path`` has no suffix."""
     for kind in set(formats) - {"svg"}:

@@ -26,8 +26,9 @@ def measure_sweep(
     The mildest of the severities is the first. ``correct`` says whether labels are right, bool of
     shape (n_severities, n_pictures): one array if all confidences judge the same labels, else one
     under each name; ``confidences`` are the confidences in them. Each gets "mean" at each severity;
-    "tau" and "rises" of that curve; "left", the strongest as a fraction of the mildest; "auroc" and
-    "calibration error" over all pictures at all severities; and "accuracy", if not all share one.
+    "tau" and "rises" of that curve; "left", the strongest as a fraction of the mildest, None where
+    that is 0; "auroc" and "calibration error" over all pictures at all severities; and "accuracy",
+    if not all share one.
     """
     outcomes = correct if isinstance(correct, Mapping) else dict.fromkeys(confidences, correct)
     own = {name: {"accuracy": right.mean(axis=1).tolist()} for name, right in outcomes.items()}
@@ -62,7 +63,8 @@ def _shape(severities: Sequence[float], means: Sequence[float]) -> dict[str, Any
     order = np.negative(severities) if downwards else severities
     tau, n_rises = confidence_monotonicity(order, means)
     tau_or_none = None if np.isnan(tau) else tau  # all equal: JSON has no NaN
-    return {"mean": means, "tau": tau_or_none, "rises": n_rises, "left": means[-1] / means[0]}
+    left = means[-1] / means[0] if means[0] else None
+    return {"mean": means, "tau": tau_or_none, "rises": n_rises, "left": left}
 
 
 def _ranking(correct: np.ndarray, confidence: np.ndarray) -> dict[str, Any]:

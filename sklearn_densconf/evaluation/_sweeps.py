@@ -15,7 +15,7 @@ class Sweep:
     """A distortion at several severities."""
 
     distort: Callable[..., np.ndarray]  # of pixels (n, c, height, width) and a severity
-    severities: tuple[float, ...]  # the mildest first
+    severities: tuple[float, ...]  # the mildest first, which is the smallest or the largest
     label: str  # what the severity is, with its unit
     symbol: str = "σ"  # what is written before a severity
     seeded: bool = False  # whether it takes a random_state
@@ -31,6 +31,12 @@ class Sweep:
         """Return the sweep at other severities; each is tried on a picture first."""
         if len(set(severities)) < max(2, len(severities)):
             raise ValueError(f"{name} needs at least two severities, all different")
+        downwards = self.severities[0] > self.severities[-1]
+        ordered = sorted(severities, reverse=downwards)
+        if list(severities) != ordered:
+            raise ValueError(
+                f"{name} must have the mildest first, got {list(severities)}: give {ordered}"
+            )
         sweep = replace(self, severities=tuple(severities))
         for severity in severities:
             try:

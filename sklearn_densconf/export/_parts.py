@@ -7,6 +7,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sklearn_densconf._array import to_numpy
 from sklearn_densconf.density._posterior import PosteriorMixin
 from sklearn_densconf.export._heads import EXPORTABLE
 from sklearn_densconf.features import FeatureExtractor
@@ -50,7 +51,7 @@ def parts_of(model: Any, *, preprocessed: bool) -> Parts:
     Raises
     ------
     TypeError
-        If a part cannot be exported; it is named.
+        If a part, or a kind of labels, cannot be exported; it is named.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     """
@@ -67,6 +68,7 @@ def parts_of(model: Any, *, preprocessed: bool) -> Parts:
         )
     _check_classifier(classifier)
     check_is_fitted(model)
+    _check_labels(classifier)
     if isinstance(classifier, OpenSetClassifier) and classifier.posterior_ is not None:
         _check_classifier(classifier.posterior_)
     if extractor is not None and not preprocessed:
@@ -112,6 +114,16 @@ def _check_classifier(classifier: Any) -> None:
         known = ", ".join(kind.__name__ for kind in EXPORTABLE)
         hint = _HINTS.get(type(classifier).__name__, "")
         raise TypeError(f"{type(classifier).__name__} cannot be exported, only {known} can{hint}")
+
+
+def _check_labels(classifier: Any) -> None:
+    """Refuse dates and durations: in a list of Python they may become numbers of nanoseconds."""
+    classes = to_numpy(classifier.classes_)
+    if classes.dtype.kind in "mM":
+        raise TypeError(
+            f"labels must be strings or numbers to be exported, got {classes[0]!r} of "
+            f"{classes.dtype}: fit the classifier to y.astype(str)"
+        )
 
 
 _HINTS = {

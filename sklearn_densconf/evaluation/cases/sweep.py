@@ -83,6 +83,7 @@ def _draw(shown: Shown) -> Any:
 def _draw_panel(shown: Shown, name: str, ax: Any) -> None:
     runs = [run[name] for run in shown.runs]
     severity, means = np.array(runs[0]["severity"]), means_of_runs(runs)
+    means = {name: values for name, values in means.items() if values[:, 0].all()}  # or no fraction
     accuracy = {k: np.mean([accuracies(run)[k] for run in runs], axis=0) for k in means}
     curves = {
         confidence: ConfidenceCurve(severity, values.mean(axis=0), accuracy[confidence])
