@@ -4,6 +4,7 @@ import csv
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -524,11 +525,10 @@ def fails():
 """
 
 
-@pytest.fixture
-def saved(pipe, tmp_path):
+@pytest.fixture(scope="module")
+def saved_once(pipe, tmp_path_factory):
     """Files of `io.save` that need code: of the network, or of its builder and preprocessing."""
-    place = tmp_path / "code"
-    place.mkdir()
+    place = tmp_path_factory.mktemp("code")
     (place / "nets_of_score.py").write_text(NETWORKS)
     io.save(pipe, place / "weights.densconf")
     code = (
@@ -542,6 +542,11 @@ def saved(pipe, tmp_path):
     arguments = [place / name for name in ("pipe.joblib", "named.densconf", "one.png")]
     subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, cwd=place)
     return place
+
+
+@pytest.fixture
+def saved(saved_once, tmp_path):
+    return shutil.copytree(saved_once, tmp_path / "code")
 
 
 @pytest.mark.parametrize(
