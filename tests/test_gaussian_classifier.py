@@ -19,6 +19,7 @@ from sklearn_densconf import GaussianDensityClassifier
 
 TYPES = ["diag", "spherical", "tied_diag", "tied", "full"]
 PLAIN = {"temperature": 1.0, "var_smoothing": 0.0}
+SOLVERS_OF_LDA = ["lsqr", "eigen", "svd"]
 
 
 @pytest.fixture
@@ -33,6 +34,13 @@ def data():
         random_state=0,
         weights=[0.5, 0.3],
     )
+
+
+def _log_posteriors(X, means, covariances, priors):
+    """Return the log posteriors of Gaussians, by scipy."""
+    normals = map(multivariate_normal, means, covariances)
+    joint = np.stack([normal.logpdf(X) for normal in normals], axis=1) + np.log(priors)
+    return joint - logsumexp(joint, axis=1, keepdims=True)
 
 
 def test_diag_with_temperature_1_is_naive_bayes(data):
@@ -52,11 +60,25 @@ def test_diag_with_temperature_1_is_naive_bayes(data):
 def test_tied_with_temperature_1_is_linear_discriminant_analysis(data):
     X, y = data
     ours = GaussianDensityClassifier("tied", **PLAIN).fit(X, y)
-    for solver in ("lsqr", "eigen"):
+    maximum_likelihood = ["lsqr", "eigen"] if older("scikit-learn", 1, 9, 1) else SOLVERS_OF_LDA
+    for solver in maximum_likelihood:
         theirs = LinearDiscriminantAnalysis(solver=solver).fit(X, y)
         np.testing.assert_allclose(
             ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-9
         )
+
+
+@pytest.mark.parametrize("solver", SOLVERS_OF_LDA)
+def test_the_covariance_of_tied_is_that_of_lda_but_for_its_divisor(data, solver):
+    X, y = data
+    ours = GaussianDensityClassifier("tied", **PLAIN).fit(X, y)
+    theirs = LinearDiscriminantAnalysis(solver=solver, store_covariance=True).fit(X, y)
+    np.testing.assert_allclose(theirs.covariance_, ours.covariances_, rtol=1e-9, atol=1e-9)
+    n, k = len(y), len(theirs.classes_)
+    # what "svd" decided by before 1.9.1, whatever its `covariance_` said
+    factor = n / (n - k) if solver == "svd" and older("scikit-learn", 1, 9, 1) else 1.0
+    decided = _log_posteriors(X, ours.means_, [ours.covariances_ * factor] * k, theirs.priors_)
+    np.testing.assert_allclose(theirs.predict_log_proba(X), decided, atol=1e-9)
 
 
 def test_tied_shrunk_is_shrunk_linear_discriminant_analysis(data):
@@ -69,17 +91,21 @@ def test_tied_shrunk_is_shrunk_linear_discriminant_analysis(data):
     np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-9)
 
 
-@pytest.mark.skipif(older("scikit-learn", 1, 8), reason="1.7's divides by n - 1")
+@pytest.mark.skipif(older("scikit-learn", 1, 8), reason="1.7 has no solver but svd")
 def test_full_with_temperature_1_is_quadratic_discriminant_analysis(data):
     X, y = data
-    theirs = QuadraticDiscriminantAnalysis(solver="eigen").fit(X, y)  # maximum likelihood, as ours
     ours = GaussianDensityClassifier("full", **PLAIN).fit(X, y)
-    np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-9)
-    np.testing.assert_allclose(
-        ours.predict_joint_log_proba(X) + X.shape[1] / 2 * np.log(2 * np.pi),
-        theirs.decision_function(X),
-        atol=1e-9,
-    )
+    maximum_likelihood = ["eigen"] if older("scikit-learn", 1, 9, 1) else ["eigen", "svd"]
+    for solver in maximum_likelihood:
+        theirs = QuadraticDiscriminantAnalysis(solver=solver).fit(X, y)
+        np.testing.assert_allclose(
+            ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-9
+        )
+        np.testing.assert_allclose(
+            ours.predict_joint_log_proba(X) + X.shape[1] / 2 * np.log(2 * np.pi),
+            theirs.decision_function(X),
+            atol=1e-9,
+        )
 
 
 def test_covariances_are_those_of_quadratic_discriminant_analysis_but_for_its_divisor(data):
@@ -89,6 +115,8 @@ def test_covariances_are_those_of_quadratic_discriminant_analysis_but_for_its_di
     n = np.unique(y, return_counts=True)[1][:, None, None]
     factor = n / (n - 1) if older("scikit-learn", 1, 9, 1) else 1.0
     np.testing.assert_allclose(theirs.covariance_, ours.covariances_ * factor, rtol=1e-9, atol=1e-9)
+    decided = _log_posteriors(X, ours.means_, ours.covariances_ * factor, theirs.priors_)
+    np.testing.assert_allclose(theirs.predict_log_proba(X), decided, atol=1e-9)
 
 
 def _matrices(density, d):
