@@ -1,5 +1,6 @@
 """What is published: the wheel's files, its metadata, and the files that describe the project."""
 
+import os
 import re
 import subprocess
 import sys
@@ -112,6 +113,26 @@ def test_every_python_that_is_promised_is_one_that_was_run():
     page = (ROOT / "docs" / "versions.md").read_text(encoding="utf-8")
     run = re.findall(r"^\| \S+ \| (3\.\d+)\.", page, re.MULTILINE)
     assert set(promised) <= set(run)
+
+
+@pytest.mark.parametrize("row", [row for row in versions.ROWS if row.startswith("scikit-learn")])
+def test_a_row_of_one_library_is_the_pinned_row_but_for_it(row):
+    pinned, changed = versions.constraints("pinned"), versions.constraints(row)
+    assert pinned == (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    (line,) = set(changed.splitlines()) - set(pinned.splitlines())
+    assert line == f"scikit-learn=={row.removeprefix('scikit-learn-')}"
+
+
+def test_a_python_that_only_fails_hides_none_that_works(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.setenv("PATH", f"{tmp_path}/shims:{os.environ['PATH']}")
+    for folder, status in (("shims", 127), ("pyenv/versions/9.8.7/bin", 0)):
+        found = tmp_path / folder / "python9.8"
+        found.parent.mkdir(parents=True)
+        found.write_text(f"#!/bin/sh\nexit {status}\n")
+        found.chmod(0o755)
+    assert versions.program("9.8") == str(found)
+    assert versions.program("9.7") is None
 
 
 def test_the_core_of_the_suite_is_there():
