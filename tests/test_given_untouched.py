@@ -33,6 +33,14 @@ class InPlace(nn.Module):
         return self.last(samples.mul_(2))
 
 
+class Uncounted(InPlace):
+    """Doubles it where autograd does not count it."""
+
+    def forward(self, samples):
+        samples.data.mul_(2)
+        return self.last(samples)
+
+
 class LateInPlace(nn.Module):
     """Writes into its input after the layer that is taken."""
 
@@ -58,7 +66,9 @@ def values_of(given):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("batch_size", [3, 256])
-@pytest.mark.parametrize("network", [InPlace(), LateInPlace()], ids=["first", "late"])
+@pytest.mark.parametrize(
+    "network", [InPlace(), Uncounted(), LateInPlace()], ids=["first", "uncounted", "late"]
+)
 def test_an_in_place_network_leaves_the_samples_as_they_are(network, way, batch_size):
     given = WAYS[way]()
     extractor = FeatureExtractor(network, batch_size=batch_size).fit(given)

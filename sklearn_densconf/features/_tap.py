@@ -162,7 +162,7 @@ class Tap:
             else:
                 output = self.network(given)
         if self._writes_to_input is None:
-            self._writes_to_input = _was_written_to(given)
+            self._writes_to_input = _was_written_to(given, X)
         if self._runs_to_the_end:
             self._shape = getattr(tensor_in(output), "shape", ())
         taken, self._taken = self._taken, {}
@@ -196,9 +196,15 @@ def _copied(X: Batch) -> Batch:
         return X.map(torch.Tensor.clone) if isinstance(X, Named) else X.clone()
 
 
-def _was_written_to(copies: Batch) -> bool:
-    tensors = copies.tensors.values() if isinstance(copies, Named) else [copies]
-    return any(tensor._version for tensor in tensors)
+def _was_written_to(copies: Batch, X: Batch) -> bool:
+    """Tell whether copies of a batch were written to: by their counters, or by their values.
+
+    What is written through ``data``, or an array of numpy, or by some fused kernels is not counted.
+    """
+    pairs = [(copies, X)]
+    if isinstance(X, Named):
+        pairs = [(tensor, X.tensors[name]) for name, tensor in copies.tensors.items()]
+    return any(copy._version or not torch.equal(copy, given) for copy, given in pairs)
 
 
 def _check_kind(layer: str, maps: torch.Tensor) -> None:
