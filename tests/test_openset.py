@@ -613,6 +613,9 @@ def test_a_fitted_posterior_is_not_guessed_for_where_features_and_logits_are_equ
         with pytest.raises(ValueError, match=message):
             OpenSetClassifier(posterior=clone(softmax).fit(X[:, columns], y)).fit(X, y)
     assert OpenSetClassifier(posterior=softmax).fit(X, y).posterior_.n_features_in_ == K
+    of_logits = SoftmaxClassifier(temperature=2.0).fit(X[:, K:], y)  # there is nothing to guess
+    model = OpenSetClassifier(posterior=of_logits).fit(X, y)
+    assert model._given_posterior().columns == slice(K, None)
     logits = ColumnTransformer([("logits", "passthrough", slice(K, None))])
     whole = make_pipeline(logits, clone(softmax)).fit(X, y)
     told = OpenSetClassifier(posterior=whole).fit(X, y)

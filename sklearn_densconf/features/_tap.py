@@ -201,10 +201,12 @@ def _was_written_to(copies: Batch, X: Batch) -> bool:
 
     What is written through ``data``, or an array of numpy, or by some fused kernels is not counted.
     """
-    pairs = [(copies, X)]
-    if isinstance(X, Named):
-        pairs = [(tensor, X.tensors[name]) for name, tensor in copies.tensors.items()]
+    pairs = zip(_tensors(copies), _tensors(X), strict=True)
     return any(copy._version or not torch.equal(copy, given) for copy, given in pairs)
+
+
+def _tensors(X: Batch) -> list[torch.Tensor]:
+    return list(X.tensors.values()) if isinstance(X, Named) else [X]
 
 
 def _check_kind(layer: str, maps: torch.Tensor) -> None:

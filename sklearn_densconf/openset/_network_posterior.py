@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_densconf._array import Array, as_like, log_sum_exp, namespace, to_numpy
+from sklearn_densconf.density import SoftmaxClassifier
 from sklearn_densconf.density._logits import in_order, tempered
 
 
@@ -76,9 +77,11 @@ def columns_of(posterior: Any, width: int, n_logits: int) -> slice:
     Raises
     ------
     ValueError
-        If it takes another number of columns, or features and logits are equally many.
+        If it takes another number of columns, or either of features and logits could be meant.
     """
     taken = posterior.n_features_in_
+    if taken == n_logits and isinstance(posterior, SoftmaxClassifier):
+        return slice(width, None)
     if taken == width == n_logits:
         raise ValueError(
             f"posterior takes {taken} columns, and X has as many features as logits, so that "

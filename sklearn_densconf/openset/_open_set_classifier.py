@@ -63,9 +63,9 @@ class OpenSetClassifier(FittedMixin):
     ----------
     posterior : classifier, default=None
         What gives the posterior in place of softmax: a fitted classifier of this package or of
-        scikit-learn, that takes the logits, the features, or all columns of X; only all where
-        features and logits are equally many. One that is not fitted is cloned and fitted to the
-        logits. T is 1 then.
+        scikit-learn, that takes the logits, the features, or all columns of X; where features and
+        logits are equally many only all, unless it is a `SoftmaxClassifier`. One that is not fitted
+        is cloned and fitted to the logits. T is 1 then.
     density : GaussianDensityClassifier, default=None
         Shrinkage and smoothing of the two Gaussians, of ``covariance_type="tied"``. None takes
         ``GaussianDensityClassifier("tied", shrinkage="auto")``.
