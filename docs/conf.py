@@ -45,6 +45,7 @@ sphinx_gallery_conf = {
     "plot_gallery": True,
     "download_all_examples": False,
     "show_memory": False,
+    "within_subsection_order": "ExampleTitleSortKey",
     "write_computation_times": False,  # its page takes scripts from other hosts
 }
 
@@ -55,6 +56,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_densconf"
 html_show_sourcelink = False
 html_static_path = ["_css"]
+html_favicon = "_css/favicon.svg"  # else browsers ask for one, and log that there is none
 html_css_files = ["site.css"]
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_math_renderer = "mathml"  # browsers draw it themselves: no script from another host

@@ -1,5 +1,6 @@
 """Checks of what users give. A leaf: imports nothing of this package but other leaves."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -20,6 +21,9 @@ from sklearn_densconf._array import (
 )
 
 LABEL_RULES = ("posterior", "features")
+FEWEST = 30  # samples from which chance is told from skill, and a habit from an accident
+EQUAL = 1e-9  # of the spread: within it two projections are those of one row
+ROWS = 4096  # at once
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool) -> Array:
@@ -74,6 +78,44 @@ def check_held_out(estimator: Any, X_val: Any) -> Array:
     except ValueError as error:
         error.add_note("This is said of X_val.")
         raise
+
+
+def warn_of_trained(X_val: Array, X: Array) -> None:
+    """Warn where most of the held-out samples are among those of the fit.
+
+    Rows are compared by a random projection, so that no pair of them is: equal rows have equal
+    projections up to rounding, and those of others meet by chance in 1 of 10⁸ times.
+
+    Parameters
+    ----------
+    X_val : array of shape (n_held_out, d)
+        The held-out samples.
+    X : array of shape (n, d)
+        The samples that the estimator is fitted to.
+    """
+    held_out, fitted = _projections(X_val), np.sort(_projections(X))
+    n = len(fitted)
+    after = np.searchsorted(fitted, held_out).clip(max=n - 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # NaN equals nothing
+        nearest = [np.abs(fitted[at] - held_out) for at in (after, np.maximum(after - 1, 0))]
+        spread = fitted[3 * n // 4] - fitted[n // 4]
+        share = np.mean(np.minimum(*nearest) <= EQUAL * spread)
+    if share > 0.5 and len(held_out) >= FEWEST:
+        warnings.warn(
+            f"{share:.0%} of the samples of X_val are in X, too: pass pictures that neither the "
+            "network nor this classifier was fitted to; on those that they know they are too sure",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _projections(X: Array) -> np.ndarray:
+    """Return one number per row, (n,), in float64 without a copy of X."""
+    rows, direction = to_numpy(X), np.random.default_rng(0).normal(size=X.shape[1])
+    starts = range(0, len(rows), ROWS)
+    with np.errstate(over="ignore", invalid="ignore"):  # NaN equals nothing
+        parts = [rows[start : start + ROWS].astype(np.float64) @ direction for start in starts]
+    return np.concatenate(parts)
 
 
 def check_finite(X: Array) -> None:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from sklearn_densconf._array import to_numpy
 from sklearn_densconf._validation import check_number, check_option, encode_labels
 
+ALPHA = 0.05  # the default
 N_LEVELS = 16  # coverages at which the risk is tested: each costs a share of delta
 
 
@@ -133,7 +134,7 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self,
         estimator: Any,
         *,
-        alpha: float = 0.05,
+        alpha: float = ALPHA,
         criterion: str | Callable[[Any, Any], Any] = "confidence",
         per_class: bool = True,
         risk: float | None = None,
@@ -174,8 +175,8 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            If a class has fewer than 1/α - 1 samples, so that nothing can be rejected, or if no
-            coverage keeps the risk, so that everything is.
+            If a class has fewer than 1/α - 1 samples, so that nothing can be rejected, if no
+            coverage keeps the risk, so that everything is, or if ``alpha`` is set beside ``risk``.
         """
         self._check_parameters()
         y = column_or_1d(to_numpy(y), warn=True)
@@ -386,6 +387,12 @@ class ConformalRejector(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             check_number(name, getattr(self, name), lambda a: 0 < a < 1, "a float in (0, 1)")
         if not callable(self.criterion):
             check_option("criterion", self.criterion, ["confidence", "known", "score_samples"])
+        if self.risk is not None and self.alpha != ALPHA:
+            warnings.warn(
+                f"risk={self.risk:g} is kept, but alpha={self.alpha:g} is not, since a rejector "
+                f"makes one promise: leave alpha at {ALPHA:g}, or set risk=None",
+                stacklevel=3,
+            )
 
 
 class _View:

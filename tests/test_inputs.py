@@ -433,6 +433,33 @@ def test_a_table_of_uint8_is_no_picture():
         np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("as_tensor", [False, True])
+@pytest.mark.parametrize("fitted", [GREY, GREY[:, None] / np.float32(255)], ids=["uint8", "0-1"])
+def test_floats_up_to_255_after_a_fit_to_scaled_pictures_are_warned_of(fitted, as_tensor):
+    extractor = FeatureExtractor(Convolutional(), input_shape=(1, 12, 12)).fit(fitted)
+    of_pixels = GREY[:, None].astype(np.float64)
+    made = torch.from_numpy(of_pixels) if as_tensor else of_pixels
+    with pytest.warns(UserWarning, match=r"whole numbers up to 25\d, .* those of fit were"):
+        extractor.transform(made)
+    same = extractor.transform(GREY)
+    np.testing.assert_allclose(extractor.transform(of_pixels / 255), same, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "shown"),
+    [
+        (GREY[:, None].astype(np.float64), GREY[:, None].astype(np.float64)),  # so was the fit
+        (GREY[:, None] / 255, GREY[:, None] / 255 * 250.5),  # far too bright, but no pixels
+        (GREY[:, None] / 255, GREY[:, None] - 1.0),  # below 0
+        (GREY[:, None] / 255, GREY[:, None] * 2.0),  # above 255
+    ],
+    ids=["as in fit", "bright", "negative", "beyond white"],
+)
+def test_other_floats_are_taken_as_they_are(fitted, shown):
+    extractor = FeatureExtractor(Convolutional()).fit(fitted)
+    assert np.isfinite(extractor.transform(shown)).all()
+
+
 WHOLE = {
     "array": lambda: GREY[:, None].astype(np.int64),
     "without a channel": lambda: GREY.astype(np.uint16),

@@ -172,10 +172,10 @@ def test_labels_of_pandas_are_kept(file):
     _check_results(fitted, loaded, X[:, :3])
 
 
-@pytest.mark.parametrize("options", [{}, {"per_class": False}, {"risk": 0.2}])
+@pytest.mark.parametrize("options", [{}, {"per_class": False}, {"risk": 0.2, "alpha": 0.05}])
 def test_a_rejector_comes_back_with_its_estimator(file, options):
     density = GaussianDensityClassifier().fit(X, Y)
-    rejector = ConformalRejector(density, alpha=0.1, **options).fit(X, Y)
+    rejector = ConformalRejector(density, **({"alpha": 0.1} | options)).fit(X, Y)
     loaded = _again(rejector, file)
     assert loaded.estimator_ is loaded.estimator
     _check_same(rejector, loaded)

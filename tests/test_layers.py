@@ -261,7 +261,8 @@ def test_the_penultimate_features_are_remembered(tmp_path):
 
 
 def test_a_penultimate_layer_is_refused_where_no_linear_layer_is_or_runs():
-    with pytest.raises(ValueError, match=r"last linear layer, but the network has none: name a la"):
+    told = r"network has none: name a layer, .* The last of named_modules\(\) are \['0'\]"
+    with pytest.raises(ValueError, match=told):
         FeatureExtractor(nn.Sequential(nn.Flatten()), layer="penultimate").fit(MAPS)
     network = nn.Identity()
     network.spare = nn.Linear(2, 2)

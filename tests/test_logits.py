@@ -24,6 +24,7 @@ from sklearn_densconf.density._logits import (
     softmax_of_labels,
     tempered,
     warn_of_activations,
+    warn_of_chance,
     warn_of_order,
     warn_of_single,
 )
@@ -247,6 +248,37 @@ def test_chance_and_a_poor_network_are_not_warned_of():
                 warn_of_order(0 * logits, codes, np.arange(k), "")
         X, y = _logits(1000, k=10, noise=0.2)
         SoftmaxClassifier(classes=DIGITS).fit(X, DIGITS[y])
+
+
+def test_a_sure_network_that_is_right_by_chance_is_warned_of():
+    X, y = _logits(400, k=10, noise=3.0)
+    mixed = np.random.default_rng(0).permutation(y)
+    both = np.hstack([X, X])
+    message = r"softmax is sure of its labels, 0.9\d on .* only \d+% .* as by chance \(10%\)"
+    for classifier, samples in (
+        (SoftmaxClassifier(), X),
+        (GaussianDensityClassifier(predict_from="features"), X),
+        (OpenSetClassifier(discount=0.01), both),
+    ):
+        with pytest.warns(UserWarning, match=message + ": check that X and y are in the same ord"):
+            classifier.fit(samples, mixed)
+    of_held_out = message + ": check that X_val and y_val are in the same order"
+    with pytest.warns(UserWarning, match=of_held_out):
+        SoftmaxClassifier(temperature="nll").fit(X, y, X_val=X, y_val=mixed)
+    with pytest.warns(UserWarning, match=of_held_out):
+        OpenSetClassifier().fit(both[:200], y[:200], X_val=both[200:], y_val=mixed[200:])
+
+
+@pytest.mark.parametrize(("n", "is_warned_of"), [(29, False), (30, True)])
+def test_chance_is_told_from_30_samples_on(n, is_warned_of):
+    codes = np.arange(n) % 3
+    always_first = np.tile([30.0, 0.0, 0.0], (n, 1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_chance(always_first, codes, "X and y")
+    assert [
+        "only 33% of them are right, as by chance (33%)" in str(one.message) for one in caught
+    ] == ([True] if is_warned_of else [])
 
 
 def test_logits_that_are_never_the_largest_belong_to_no_label():

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from mpmath import mp, mpf
 from scipy.special import expit, log_softmax, logit
 from sklearn.base import clone
@@ -530,7 +531,7 @@ def test_classes_name_the_logits(model, data, labels):
 
 def test_a_wrong_order_of_the_logits_is_warned_of(data):
     X, y, _, _ = data
-    with pytest.warns(UserWarning, match="pass classes=, the label of each logit"):
+    with pytest.warns(UserWarning, match="pass classes=, the label of every logit"):
         OpenSetClassifier().fit(X, np.array(["c", "a", "b"])[y])
 
 
@@ -746,6 +747,17 @@ def test_activations_taken_for_logits_are_warned_of(data, order):
     with pytest.warns(UserWarning, match=r"nowhere negative, and \d+% of them are exactly 0"):
         OpenSetClassifier().fit(np.hstack([parts[name] for name in order]), y)
     OpenSetClassifier().fit(np.hstack([parts["penultimate"], parts["output"]]), y)
+
+
+@pytest.mark.parametrize("as_type", [np.float64, np.float32, torch.tensor])
+def test_held_out_pictures_from_the_fit_are_warned_of(data, as_type):
+    X, y, X_val, y_val = data
+    part, half = as_type(X[100:300]), as_type(np.concatenate([X[:150], X_val[:150]]))
+    with pytest.warns(UserWarning, match="100% of the samples of X_val are in X, too: pass pictur"):
+        OpenSetClassifier().fit(as_type(X), y, X_val=part, y_val=y[100:300])
+    OpenSetClassifier().fit(as_type(X), y, X_val=half, y_val=np.r_[y[:150], y_val[:150]])
+    few = as_type(X[:29])
+    OpenSetClassifier().fit(as_type(X), y, X_val=few, y_val=y[:29])
 
 
 def test_labels_of_held_out_pictures_without_these_are_refused():

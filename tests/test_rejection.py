@@ -231,6 +231,13 @@ def test_too_few_samples_are_said(held_out):
         rejector.p_value(logits)
 
 
+def test_of_two_promises_one_is_kept_and_it_is_said_which(held_out):
+    logits, y, model = held_out
+    with pytest.warns(UserWarning, match=r"risk=0.2 is kept, but alpha=0.1 is not, .* at 0.05"):
+        both = ConformalRejector(model, alpha=0.1, risk=0.2).fit(logits, y)
+    assert both.coverage_ == ConformalRejector(model, risk=0.2).fit(logits, y).coverage_
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

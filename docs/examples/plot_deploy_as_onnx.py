@@ -58,7 +58,9 @@ print(f"{file.stat().st_size / 1024:.0f} KB")
 session = onnxruntime.InferenceSession(file)
 about = session.get_modelmeta().custom_metadata_map
 classes = json.loads(about["classes"])
-print({output.name: output.type for output in session.get_outputs()}, about["versions"])
+for output in session.get_outputs():
+    print(output.name, output.type)
+print(about["versions"])
 
 label, probabilities = session.run(["label", "probabilities"], {"samples": X_test})
 print([classes[code] for code in label[:5]], y_test[:5].tolist())

@@ -77,7 +77,7 @@ digit = X_test[:1]
 strip = np.concatenate(
     [gaussian_noise(digit, sigma, random_state=0, channel_axis=1) for sigma in sigmas]
 )
-display = PictureStripDisplay.from_estimator(
+PictureStripDisplay.from_estimator(
     confidences, strip, pictures=strip[:, 0], captions=[f"σ = {sigma:.1f}" for sigma in sigmas]
-).plot()
+)
 plt.show()

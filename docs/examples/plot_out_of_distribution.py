@@ -52,10 +52,10 @@ scores = {
     "density confidence": density.confidence(activations),
     "log p(z)": density.score_samples(activations),
 }
-figure, ax = plt.subplots(figsize=(5, 5))
+figure, ax = plt.subplots(figsize=(5, 5), layout="constrained")
 for name, score in scores.items():
     RocCurveDisplay.from_predictions(known, score, name=name, ax=ax)
-ax.set(xlabel="Shuffled pictures accepted as digits", ylabel="Digits accepted as digits")
+_ = ax.set(xlabel="Shuffled pictures accepted as digits", ylabel="Digits accepted as digits")
 
 # %%
 # Scale the pixels up, along a ray to infinity (the paper's figure 1): softmax tends to 1, and so
@@ -67,7 +67,7 @@ models = {
     "density": GaussianDensityClassifier(),
     "density, background=0.001": GaussianDensityClassifier(background=0.001),
 }
-figure, ax = plt.subplots(figsize=(6, 4))
+figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 for name, model in models.items():
     pipe = make_pipeline(extractor, model).fit(X, y)
     confidence = [pipe.predict_proba(f * X_test).max(axis=1).mean() for f in factors.astype("f4")]

@@ -1,5 +1,6 @@
 """Logits of a network: which label each belongs to, and their temperature."""
 
+import math
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -7,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, linear_sum_assignment
+from scipy.special import logsumexp
 
 from sklearn_densconf._array import Array, as_like, namespace, to_numpy
-from sklearn_densconf._validation import check_one_feature_per_class, unique_labels
+from sklearn_densconf._validation import FEWEST, check_one_feature_per_class, unique_labels
 
 # Log-temperatures are sought this far from the standard deviation of the logits: at the ends
 # every confidence is 1 or 1 / k in float32.
@@ -85,7 +87,9 @@ def two_of_single(logits: Array, n_classes: int) -> Array:
     return xp.concat([xp.zeros_like(logits), logits], axis=1)
 
 
-def warn_of_order(logits: Array, codes: np.ndarray, classes: Array, cure: str) -> None:
+def warn_of_order(
+    logits: Array, codes: np.ndarray, classes: Array, cure: str, *, are_sure: bool = True
+) -> None:
     """Warn if another order of the logits explains the labels far better than the one taken.
 
     The other order is found on half of the samples and judged on the rest, where it must be
@@ -102,6 +106,8 @@ def warn_of_order(logits: Array, codes: np.ndarray, classes: Array, cure: str) -
         The labels in that order.
     cure : str
         What to do, for the message.
+    are_sure : bool, default=True
+        Whether softmax of them is the confidence, so that labels by chance are warned of, too.
     """
     largest = to_numpy(namespace(logits).argmax(logits, axis=1))
     right = largest == codes
@@ -126,6 +132,44 @@ def warn_of_order(logits: Array, codes: np.ndarray, classes: Array, cure: str) -
             UserWarning,
             stacklevel=2,
         )
+    elif are_sure:
+        warn_of_chance(logits, codes, "X and y")
+
+
+def warn_of_chance(logits: Array, codes: np.ndarray, what: str) -> None:
+    """Warn where the network is sure of its labels, and they are right no more often than chance.
+
+    Chance is what the same labels would give in any other order of the samples. A network that is
+    poor or was not trained is not sure; one whose samples and labels are out of step, or whose
+    pixels are not those that it was trained on, is.
+
+    Parameters
+    ----------
+    logits : array of shape (n, k)
+        Logits in the order of the labels.
+    codes : ndarray of shape (n,)
+        Position of each sample's label in that order.
+    what : str
+        The names of the samples and of their labels, for the message.
+    """
+    values, n_classes = to_numpy(logits).astype(np.float64), logits.shape[1]
+    largest, n = values.argmax(axis=1), len(codes)
+    right = (largest == codes).mean()
+    if n < FEWEST or right >= 0.5 or (codes == codes[0]).all():  # of one class any order is right
+        return
+    shares = [np.bincount(part, minlength=n_classes) / n for part in (largest, codes)]
+    chance = float(shares[0] @ shares[1])
+    sure = float(np.mean(np.exp(values.max(axis=1) - logsumexp(values, axis=1))))
+    is_skilled = right > chance + 3 * math.sqrt(chance * (1 - chance) / n)
+    if is_skilled or sure < (3 + chance) / 4:
+        return
+    warnings.warn(
+        f"softmax is sure of its labels, {sure:.2f} on average, but only {right:.0%} of them are "
+        f"right, as by chance ({chance:.0%}): check that {what} are in the same order, and that "
+        "the samples are scaled and preprocessed as those that the network was trained on",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def warn_of_single(columns: Array, codes: np.ndarray) -> None:

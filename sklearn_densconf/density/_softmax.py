@@ -20,6 +20,7 @@ from sklearn_densconf.density._logits import (
     in_order,
     order_of_logits,
     tempered,
+    warn_of_chance,
     warn_of_order,
     warn_of_probabilities,
 )
@@ -116,14 +117,15 @@ class SoftmaxClassifier(PosteriorMixin):
         Warns
         -----
         UserWarning
-            If another order of the logits explains the labels of y far better.
+            If another order of the logits explains the labels of y far better, or if the network is
+            sure but right by chance only.
         """
         self._check_temperature(X_val, y_val)
         X = check_features(self, X, reset=True)
         y, labels = check_labels(y, X)
         self.classes_, self._order = order_of_logits(self.classes, labels, X.shape[1], "softmax")
         warn_of_probabilities(X)
-        cure = "pass classes=, the label of each logit in their order"
+        cure = "pass classes=, the label of every logit in order, those without samples included"
         warn_of_order(
             in_order(X, self._order), encode_labels(y, self.classes_), self.classes_, cure
         )
@@ -139,6 +141,7 @@ class SoftmaxClassifier(PosteriorMixin):
         X_val = check_held_out(self, X_val)
         codes = encode_labels(check_labels(y_val, X_val)[0], self.classes_)
         logits = in_order(to_numpy(float64(X_val)), self._order)
+        warn_of_chance(logits, codes, "X_val and y_val")
         return fit_temperature(logits, codes)
 
     def _check_temperature(self, X_val: Any, y_val: Any) -> None:

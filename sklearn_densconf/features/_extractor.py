@@ -308,7 +308,7 @@ class FeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any) -> tuple[Source, Extraction]:
         check_parameters(self)
-        for learned in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on flat rows
+        for learned in ("n_features_in_", "feature_names_in_", "_largest"):  # of an earlier fit
             self.__dict__.pop(learned, None)
         choose_device(self.device)
         self._replicas, self._models = Replicas(), Models()

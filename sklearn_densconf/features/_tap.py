@@ -18,6 +18,8 @@ from sklearn_densconf.features._layers import (
 from sklearn_densconf.features._pooling import Pooler, Pooling, Untraced
 from sklearn_densconf.features.inputs import Batch, Named
 
+SHOWN = 5  # names in an error
+
 
 class Finished(BaseException):
     """Ends a forward pass; no Exception, so that no network catches it."""
@@ -77,9 +79,11 @@ class Tap:
         """Hook the linear layers; the one defined last is supposed to run last."""
         linear = {name: part for name, part in modules.items() if is_linear(part)}
         if not linear:
+            names = [name for name in modules if name][-SHOWN:]
             raise ValueError(
                 f"layer={PENULTIMATE!r} is the input of the last linear layer, but the network has "
-                "none: name a layer"
+                f"none: name a layer, the one whose output the last one takes. The last of "
+                f"named_modules() are {names}"
             )
         self._widths = {name: part.out_features for name, part in linear.items()}
         self._last_linear = self._learned.last_linear or list(linear)[-1]

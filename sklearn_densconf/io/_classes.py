@@ -33,7 +33,7 @@ CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {  # name -> module, learned a
     ),
     "FeatureExtractor": (
         "sklearn_densconf.features",
-        (*_NAMED, "feature_groups_", "input_shape_", "_layers"),
+        (*_NAMED, "feature_groups_", "input_shape_", "_layers", "_largest"),
     ),
     "GaussianDensityClassifier": (
         "sklearn_densconf.density",

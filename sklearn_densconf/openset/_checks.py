@@ -83,8 +83,8 @@ def warn_of_logits(
     are_counted : bool
         Whether the user has said how many columns are logits.
     """
-    cure = "pass classes=, the label of each logit in their order"
-    warn_of_order(in_order(logits, order), codes, classes, cure)
+    cure = "pass classes=, the label of every logit in order, those without samples included"
+    warn_of_order(in_order(logits, order), codes, classes, cure, are_sure=make_posterior)
     if make_posterior:
         warn_of_probabilities(logits)
         warn_of_activations(logits)

@@ -12,7 +12,12 @@ from sklearn_densconf._array import Array, as_like, float64, map_rows, namespace
 from sklearn_densconf._validation import check_features, check_priors, check_same_namespace
 from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.density import _moments as moments_of
-from sklearn_densconf.density._logits import fit_temperature, in_order, softmax_of_labels
+from sklearn_densconf.density._logits import (
+    fit_temperature,
+    in_order,
+    softmax_of_labels,
+    warn_of_chance,
+)
 from sklearn_densconf.density._moments import Moments
 from sklearn_densconf.density._posterior import PosteriorMixin
 from sklearn_densconf.openset._discount import LogProba
@@ -197,6 +202,7 @@ class FittedMixin(PosteriorMixin):
         """Return log q of labels as a function of log T, and the T of q alone."""
         if self.posterior_ is None:
             logits = to_numpy(float64(self._logits(X)))
+            warn_of_chance(logits, codes, "X_val and y_val")
             return softmax_of_labels(logits, codes), fit_temperature(logits, codes)
         posterior = self._log_posterior()
 

@@ -16,6 +16,7 @@ from sklearn_densconf._validation import (
     check_priors,
     check_weight,
     encode_labels,
+    warn_of_trained,
 )
 from sklearn_densconf.density import GaussianDensityClassifier
 from sklearn_densconf.density import _moments as moments_of
@@ -188,7 +189,7 @@ class OpenSetClassifier(FittedMixin):
         Warns
         -----
         UserWarning
-            If another order of the logits explains the labels of y far better.
+            If the logits are in another order or right by chance only, or X_val is part of X.
         """
         self._check_parameters()
         X = check_features(self, X, reset=True)
@@ -213,6 +214,7 @@ class OpenSetClassifier(FittedMixin):
             )
             self._fitted_here = self.posterior_ is not self.posterior
         if X_val is not None:
+            warn_of_trained(check_held_out(self, X_val), X)
             return self.calibrate(X_val, y_val)
         self._check_posterior()
         self._derive(X)

@@ -21,7 +21,13 @@ from sklearn_densconf.features.inputs._items import (
 )
 from sklearn_densconf.features.inputs._mappings import Mappings
 from sklearn_densconf.features.inputs._pictures import Pictures, Plain, as_pictures, pictures_in
-from sklearn_densconf.features.inputs._rows import Rows, checked_array, is_pixels, warn_of_table
+from sklearn_densconf.features.inputs._rows import (
+    Rows,
+    checked_array,
+    is_pixels,
+    warn_of_scale,
+    warn_of_table,
+)
 from sklearn_densconf.features.inputs._source import Preprocessing, Source
 
 
@@ -109,6 +115,8 @@ def _array(estimator: BaseEstimator, X: Any, reading: Reading) -> Source:
     values = checked_array(estimator, X, reset=reading.in_fit)
     if reading.in_fit and reading.input_shape is None and reading.of_pictures is None:
         warn_of_table(values)
+    if reading.preprocessing is None:
+        warn_of_scale(estimator, values, in_fit=reading.in_fit)
     if reading.preprocessing is None and not (reading.of_library and is_pixels(values)):
         return Rows(values, reading.learned_shape or reading.input_shape, reading.floats)
     return _pictures(as_pictures(values, reading.input_shape), reading)

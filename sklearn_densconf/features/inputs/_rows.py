@@ -17,6 +17,9 @@ from sklearn_densconf.features.inputs._digests import digest, start_of
 from sklearn_densconf.features.inputs._source import Content
 
 WHITE = 255.0
+SOME = 16  # samples whose scale stands for all
+SMALLEST = 64  # numbers in what may be a picture
+LARGEST_SCALED = 16.0  # far above what pixels are that were scaled to 0-1, or normalised
 
 
 class Rows:
@@ -189,6 +192,37 @@ def warn_of_table(values: Any) -> None:
             f"X is a table of uint8, (n, {values.shape[1]}), whose values are taken as they are: "
             "set input_shape, such as (1, 28, 28), if its rows are pictures, whose pixels are "
             f"divided by 255, or input_shape=({values.shape[1]},) if they are none",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def warn_of_scale(estimator: Any, values: Any, *, in_fit: bool) -> None:
+    """Warn of pictures of 0-255 in floats where those of the fit were smaller.
+
+    Parameters
+    ----------
+    estimator : FeatureExtractor
+        It learns the largest number of some samples, or knows it.
+    values : ndarray or Tensor of shape (n_samples, ...)
+        The samples.
+    in_fit : bool
+        Whether it learns it now.
+    """
+    if in_fit:
+        are_divided = is_pixels(values) and values.ndim > 2
+        largest = 1.0 if are_divided else np.abs(to_array(values[:SOME])).max()
+        estimator._largest = float(largest)
+    known = getattr(estimator, "_largest", math.inf)
+    some = to_array(values[:SOME])
+    if in_fit or some.dtype.kind != "f" or not known <= LARGEST_SCALED:
+        return
+    in_range = some[0].size >= SMALLEST and 127 < some.max() <= WHITE and some.min() >= 0
+    if in_range and (some == np.round(some)).all():
+        warnings.warn(
+            f"X has whole numbers up to {some.max():g}, as pixels have, but those of fit were at "
+            f"most {known:g}: scale X as the network's training pictures were, or pass uint8, "
+            "which is divided by 255",
             UserWarning,
             stacklevel=2,
         )
