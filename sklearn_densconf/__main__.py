@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 _DESCRIPTION = """\
-Confidences of classifiers that fall when they should.
+Confidences of deep classifiers that fall when they should.
 
-  score     pictures with a model from a file: label, confidence, known and score, as a table
-  compare   softmax, open-set, densities and the detectors of pytorch-ood on one network:
-            who finds errors, who is calibrated, who knows what is out of distribution
-  report    your own fitted models on your labelled pictures: what each loses, and a page
+  score     score pictures with a model from a file: a table of label, confidence, known and score
+  compare   compare softmax, open-set, densities and the detectors of pytorch-ood on one network:
+            which find errors, are calibrated, and find out-of-distribution pictures
+  report    measure your own fitted models on your labelled pictures: what each loses, and a page
 
 "COMMAND --help" says more of each. The paper's figures: python -m sklearn_densconf.paper --help
 """
 _COMPARE = """\
 Compare confidences on the same network and the same features.
 
-The training pictures fit; one half of the held-out pictures calibrates, the other measures: errors
-on clean, noisy, blurred, compressed, shrunk, brighter and darker pictures; out-of-distribution
-pictures; adversarial ones; seconds and bytes.
+Confidences are fitted to the training pictures, calibrated on one half of the held-out pictures and
+measured on the other: errors on clean, noisy, blurred, compressed, shrunk, brighter and darker
+pictures; out-of-distribution pictures; adversarial ones; seconds and bytes.
 """
 _COMPARE_MORE = """\
 examples:
@@ -42,8 +42,8 @@ Score pictures with a model from a file, and write a table.
 MODEL   a pipeline that joblib or sklearn_densconf.io.save wrote, or the file of export.to_onnx.
         A joblib file runs code when it is loaded: take only what you trust. One of io.save runs
         what --allow-code and --network name, and nothing else.
-INPUT   a folder, with all that is below it; pictures; a text file with one path a line; or a
-        pattern in quotes, such as "photos/**/*.jpg"
+INPUT   a folder and all that is below it; pictures; a text file with one path per line; or
+        a pattern in quotes, such as "photos/**/*.jpg"
 """
 _SCORE_MORE = """\
 examples:
@@ -90,8 +90,8 @@ and on pictures that are out of distribution. It prints what each model loses, t
 writes report.html, results.json and figures to OUT, together at the end. Features are kept in
 OUT/cache: the same command goes on from what is done.
 
-Labels are the model's by name. Where the model's are 0, 1, ... and the folders have other names,
-they are the numbers of the sorted folders, as load_image_folder gives them.
+Labels are matched to the model's by name. Where the model's are 0, 1, ... and the folders have
+other names, they are the numbers of the sorted folders, as load_image_folder gives them.
 
 exit codes: 0; 2 where the input is wrong, a picture cannot be read or the disk is full, which one
 line on stderr explains; 130 if interrupted
@@ -207,7 +207,7 @@ def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add_reading(add)
     workers = parser.add_mutually_exclusive_group()
     workers.add_argument("--jobs", type=_workers, default=1, metavar="N",
-        help="worker processes on this machine, -1 for one a core; default: 1")  # fmt: skip
+        help="worker processes on this machine, -1 for one per core; default: 1")  # fmt: skip
     workers.add_argument("--dask", metavar="ADDRESS",
         help="of a Dask scheduler, whose workers see all files here")  # fmt: skip
 
@@ -238,14 +238,14 @@ def _add_reading(add: Callable[..., Any]) -> None:
         help="go on past pictures that cannot be read, and tell the reason")  # fmt: skip
     add("--preprocessing", metavar="NAME",
         help="for an ONNX file: package.module:function or path/to/file.py:function, from a "
-        "picture of PIL to an array (c, h, w); default: pixels in [0, 1], as they are")  # fmt: skip
+        "PIL image to an array (c, h, w); default: pixels in [0, 1], as they are")  # fmt: skip
     add("--allow-code", action="append", default=[], metavar="NAME",
         help="a function, package.module:function, that a file of io.save may import and call; "
         "may be given again")  # fmt: skip
     add("--network", metavar="NAME",
         help="for a file of io.save that has weights alone: package.module:function or "
         "path/to/file.py:function, which builds the network")  # fmt: skip
-    add("--quiet", action="store_true", help="tell no progress")
+    add("--quiet", action="store_true", help="show no progress")
 
 
 def _workers(text: str) -> int:

@@ -2,13 +2,13 @@
 A table
 =======
 
-A network of numbers, not of pictures. What goes wrong with tables is a column in another unit, or a
-missing value that became 0: rows that the network answers, with confidence, all the same.
+A network on numbers in place of pictures. What goes wrong in tables is a column in another unit, or
+a missing value that became 0. A network answers such rows all the same, and with confidence.
 """
 
 # %%
-# Measurements of tumours, as a DataFrame, and a network on them. Scaling is part of the network, so
-# that the pipeline takes the table as it is.
+# Measurements of tumours, and a network on them. Scaling is part of the network, so that the
+# pipeline takes the table as it is.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -75,8 +75,9 @@ for name, table in tables.items():
     print(f"{name:13} {accuracy:8.2f} {sure[0]:8.2f} {sure[1]:9.2f} {known:6.2f}")
 
 # %%
-# Confidence of every row. With two classes 0.5 says "no idea". A confidence is the second line of
-# defence: what was not filled in goes unnoticed here, and a check of the table would have seen it.
+# Confidence of every row. With two classes, 0.5 means "no idea". A confidence is the second line of
+# defence: columns that were not filled in go unnoticed here, where a check of the table would have
+# found them.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
 for ax, (title, classifier) in zip(

@@ -3,8 +3,9 @@ Calibrate a confidence
 ======================
 
 Of the labels that a calibrated classifier gives with 80 % confidence, 80 % are right. Networks are
-surer than that. One number, the temperature, mends it for pictures like those it was chosen on. To
-be calibrated under distortion, too, show the open-set classifier some distorted pictures.
+usually too sure. One number, the temperature, corrects this for pictures like those it was chosen
+on. For a confidence that is calibrated under distortion, too, show the open-set classifier some
+distorted pictures.
 """
 
 # %%
@@ -73,8 +74,8 @@ for ax, (title, pictures) in zip(axes, {"clean": X_test, "noise": noisy}.items()
     ax.set_xlabel(f"Mean confidence in the bin ({title})")
 
 # %%
-# The calibration error (ECE), smaller is better, while the noise grows. What was shown no noise is
-# too sure under it (softmax) or too cautious (open-set).
+# The calibration error (ECE; smaller is better) as the noise grows. Classifiers that were shown no
+# noise are too sure under it (softmax) or too cautious (open-set).
 
 severities = np.linspace(0, 1, 6)
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")

@@ -2,9 +2,9 @@
 Choose among networks by their confidence
 =========================================
 
-Two networks of the same accuracy can differ in what they know about their errors. Where labels may
-be withheld, choose by the area under the risk-coverage curve (AURC): the mean risk over all shares
-of pictures that are answered.
+Two networks of the same accuracy can differ in how well they know their errors. Where labels may be
+withheld, choose by the area under the risk-coverage curve (AURC): the mean error rate over all
+shares of pictures that are answered.
 """
 
 # %%
@@ -78,7 +78,7 @@ for name, accuracy, area in zip(
 print("chosen:", list(networks)[search.best_index_])
 
 # %%
-# What the choice means on new pictures: the risk of every share that is answered.
+# What the choice means on new pictures: the error rate at every share that is answered.
 
 figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
 for name, network in networks.items():

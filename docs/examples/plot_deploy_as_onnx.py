@@ -7,7 +7,7 @@ neither torch nor scikit-learn where it is used.
 """
 
 # %%
-# A network of digits, and a pipeline on it. It knows the digits 0 to 7 only.
+# A network for digits, and a pipeline on it. It knows only the digits 0 to 7.
 
 import json
 import tempfile
@@ -45,7 +45,8 @@ extractor = FeatureExtractor(network, layer=["penultimate", "output"])
 pipe = make_pipeline(extractor, OpenSetClassifier()).fit(X_train, y_train)
 
 # %%
-# The file. onnxruntime compares its numbers with those of the pipeline before it gets its name.
+# Write the file. Its numbers are compared with those of the pipeline, in onnxruntime, before it
+# gets its name.
 
 folder = tempfile.TemporaryDirectory()
 file = Path(folder.name) / "digits.onnx"
@@ -53,7 +54,7 @@ to_onnx(pipe, file)
 print(f"{file.stat().st_size / 1024:.0f} KB")
 
 # %%
-# Where it is used. This cell needs onnxruntime, numpy and the file.
+# Use the file. This cell needs only onnxruntime, numpy and the file.
 
 session = onnxruntime.InferenceSession(file)
 about = session.get_modelmeta().custom_metadata_map
@@ -67,16 +68,17 @@ print([classes[code] for code in label[:5]], y_test[:5].tolist())
 print(f"largest difference: {np.abs(probabilities - pipe.predict_proba(X_test)).max():.1g}")
 
 # %%
-# A sample that is not a number has no label, and the others keep theirs.
+# A sample with a NaN gets no label, and the others keep theirs.
 
 spoilt = X_test[:3].copy()
 spoilt[1, 20] = np.nan
 print(session.run(["label"], {"samples": spoilt})[0])
 
 # %%
-# What the file says of pictures that are no digits, and of eights and nines, which it has never
-# seen. The former are not "known". The latter look much like digits that are: "known" hardly falls,
-# but their "score" is lower: a threshold on it rejects nearly half of them for 5 % of the others.
+# What the file says of pictures that are not digits, and of eights and nines, which it has never
+# seen. The former are not "known". The latter look much like digits that it knows: "known" hardly
+# falls, but "score" does, and a threshold on it rejects nearly half of them, at the price of 5 % of
+# the others.
 
 pictures = {"0 to 7": X_test, "8 and 9": X[~is_known], "inverted": 1 - X_test}
 said = {

@@ -2,14 +2,14 @@
 Find out-of-distribution pictures
 =================================
 
-Some of the pictures that arrive are none of the things the network knows. A classifier has a label
-for them all the same; ``score_samples`` of :class:`~sklearn_densconf.OpenSetClassifier` says which
-ones to take aside.
+Some incoming pictures show none of the things that the network knows. A classifier gives them a
+label all the same; ``score_samples`` of :class:`~sklearn_densconf.OpenSetClassifier` says which
+ones to set aside.
 """
 
 # %%
 # A network for the digits 0 to 7. It never sees an 8 or a 9, nor the two other kinds of pictures:
-# digits in white on black, and digits whose pixels are shuffled.
+# inverted digits, and digits whose pixels are shuffled.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,7 +30,7 @@ unseen, X, y = X[y > 7], X[y < 8], y[y < 8]
 X, X_test, y, y_test = train_test_split(X, y, test_size=300, random_state=0, stratify=y)
 X, X_val, y, y_val = train_test_split(X, y, test_size=300, random_state=0, stratify=y)
 shuffled = np.random.default_rng(0).permuted(X_test.reshape(-1, 64), axis=1).reshape(X_test.shape)
-strange = {"eights and nines": unseen, "inverted": 1 - X_test, "shuffled": shuffled}
+unknown = {"eights and nines": unseen, "inverted": 1 - X_test, "shuffled": shuffled}
 
 torch.manual_seed(0)
 network = nn.Sequential(
@@ -51,12 +51,12 @@ pipe.fit(X, y, X_val=X_val, y_val=y_val)
 softmax = make_pipeline(FeatureExtractor(network), SoftmaxClassifier()).fit(X, y)
 
 # %%
-# A threshold: the score that 95 % of the held-out pictures exceed. What lies below is taken aside.
+# A threshold: the score that 95 % of the held-out pictures exceed. What lies below is set aside.
 
 threshold = np.quantile(pipe.score_samples(X_val), 0.05)
-print(f"{'':17} taken aside   AUROC   AUROC of softmax")
+print(f"{'':17}   set aside   AUROC   AUROC of softmax")
 print(f"{'digits 0 to 7':17} {(pipe.score_samples(X_test) < threshold).mean():11.0%}")
-for name, pictures in strange.items():
+for name, pictures in unknown.items():
     aside = (pipe.score_samples(pictures) < threshold).mean()
     known = np.r_[np.ones(len(X_test)), np.zeros(len(pictures))]
     both = np.concatenate([X_test, pictures])
@@ -65,11 +65,11 @@ for name, pictures in strange.items():
     print(f"{name:17} {aside:11.0%} {ours:7.3f} {theirs:9.3f}")
 
 # %%
-# Where the scores lie. The unseen digits are hardest, and softmax tells them as well: they lie near
-# the borders between known digits. The other kinds lie far from all borders.
+# Where the scores lie. The unseen digits are the hardest, and softmax finds them as well: they lie
+# near the boundaries between known digits. The other kinds lie far from all boundaries.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-for name, pictures in {"digits 0 to 7": X_test, **strange}.items():
+for name, pictures in {"digits 0 to 7": X_test, **unknown}.items():
     ax.hist(pipe.score_samples(pictures), bins=40, histtype="step", density=True, label=name)
 ax.axvline(threshold, color="0.5", linestyle=":", label="threshold")
 ax.set(xlabel="score_samples (log-odds of “known”)", ylabel="Density of pictures")
@@ -79,7 +79,7 @@ _ = ax.legend()
 # The six pictures of each kind that look most familiar.
 
 figure, rows = plt.subplots(3, 6, figsize=(7, 4), layout="constrained")
-for axes, (name, pictures) in zip(rows, strange.items(), strict=True):
+for axes, (name, pictures) in zip(rows, unknown.items(), strict=True):
     scores = pipe.score_samples(pictures)
     for ax, picture in zip(axes, np.argsort(scores)[:-7:-1], strict=True):
         ax.imshow(pictures[picture, 0], cmap="gray_r", vmin=0, vmax=1)

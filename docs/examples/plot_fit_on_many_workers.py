@@ -2,8 +2,8 @@
 Fit on many workers
 ===================
 
-A density is fitted from sums, and sums can be made anywhere: each worker measures its part of the
-pictures, and what they send back is as small as the model. ``distributed.fit`` does so on any
+A density is fitted from sums, and sums can be computed anywhere: each worker measures its part of
+the pictures, and what it sends back is as small as the model. ``distributed.fit`` does so on any
 joblib backend: processes of one machine, or a Dask or Ray cluster.
 """
 
@@ -35,7 +35,7 @@ network = trainer.fit(X, y).module_
 shards = [(X[start::8], y[start::8]) for start in range(8)]
 
 # %%
-# Fit on two workers, and at once, for comparison. ``parallel_config("dask")`` with a connected
+# Fit on two workers and, for comparison, all at once. ``parallel_config("dask")`` with a connected
 # client, or Ray's backend (the file ``ray_recipe.py`` beside this one), takes a cluster instead.
 
 pipe = make_pipeline(FeatureExtractor(network).fit(X), GaussianDensityClassifier("tied"))
@@ -50,7 +50,7 @@ apart = np.abs(fitted.score_samples(X_test) - whole.score_samples(X_test)).max()
 print(f"largest difference of log p(z): {apart:.0e} nats")
 
 # %%
-# Half of the shards first, the others later: a density that was fitted to a part goes on.
+# One shard after another: a density that was fitted to some pictures can take more.
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 growing = pipe[-1].__class__("tied")

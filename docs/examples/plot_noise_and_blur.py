@@ -7,7 +7,7 @@ more and more. A useful confidence falls as the distortion grows.
 """
 
 # %%
-# Train the network, the usual way.
+# Train the network in the usual way.
 
 from functools import partial
 

@@ -2,8 +2,8 @@
 Out-of-distribution pictures and far points
 ===========================================
 
-A posterior alone cannot tell that a picture is unlike all that the network was trained on. Two
-things can: the log-density of the activations, and a background density in the posterior.
+A posterior alone cannot tell that a picture is unlike everything that the network was trained on.
+Two things can: the log-density of the activations, and a background density in the posterior.
 """
 
 # %%

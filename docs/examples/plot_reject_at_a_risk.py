@@ -8,8 +8,9 @@ fitted to, and the promise holds with the probability that you ask for.
 """
 
 # %%
-# A network that errs now and then: it saw 300 digits only. The rest is divided in three: pictures
-# to set the confidence, pictures to set the threshold, and pictures to see whether it holds.
+# A network that errs now and then: it saw only 300 digits. The rest is divided into three: pictures
+# to calibrate the confidence, pictures to set the threshold, and pictures to see whether the
+# promise holds.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -46,8 +47,9 @@ pipe.fit(X, y, X_val=X_val, y_val=y_val)
 f"without rejection {1 - pipe.score(X_test, y_test):.1%} of the labels are wrong"
 
 # %%
-# ``risk=0.02, delta=0.1``: with probability 90 % over the threshold's pictures, at most 2 % of what
-# is accepted is wrong. ``decide`` returns the label, whether it may be used, and if not, why not.
+# ``risk=0.02, delta=0.1``: at most 2 % of the accepted labels are wrong, with a probability of 90 %
+# over the pictures that set the threshold. ``decide`` returns the label, whether it may be used,
+# and if not, why not.
 
 rejector = ConformalRejector(pipe, risk=0.02, delta=0.1).fit(X_threshold, y_threshold)
 label, accepted, reason = rejector.decide(X_test)
@@ -57,7 +59,7 @@ for why in ("not sure", "not known"):
     print(f"{why}: {(reason == why).sum()}")
 
 # %%
-# The risk of every coverage on new pictures, and where the promise put the threshold. The price of
+# The risk at every coverage on new pictures, and where the promise put the threshold. The price of
 # the guarantee is the distance between the cross and the point where the curve meets 2 %.
 
 display = RiskCoverageDisplay.from_estimator(pipe, X_test, y_test, name="open-set")

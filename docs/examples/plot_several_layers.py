@@ -2,8 +2,8 @@
 Features of several layers
 ==========================
 
-Early layers see strokes, late ones digits. One pass through the network gives them all, and
-``blocks`` makes of each layer a density of its own, whose logarithms are added.
+Early layers see strokes, late ones digits. One pass through the network gives the features of all,
+and with ``blocks`` each layer has a density of its own, whose logarithms are added.
 """
 
 # %%
@@ -35,8 +35,9 @@ trainer = NeuralNetClassifier(
 network = trainer.fit(X, y).module_
 
 # %%
-# Names of layers are those of ``network.named_modules()``. Maps are pooled to one number a channel
-# (``pooling`` has other ways); ``feature_groups_`` says which columns are whose.
+# Names of layers are those of ``network.named_modules()``. Maps are pooled to one number per
+# channel (``pooling`` has other ways); ``feature_groups_`` says which columns belong to which
+# layer.
 
 extractor = FeatureExtractor(network, layer=["0", "penultimate", "output"])
 Z = extractor.fit_transform(X)
@@ -54,7 +55,7 @@ together = GaussianDensityClassifier("tied", shrinkage="auto", blocks=blocks).fi
 models["all"] = slice(None), together
 
 rng = np.random.default_rng(0)
-strange = {
+unknown = {
     "shuffled": rng.permuted(X_test.reshape(len(X_test), -1), axis=1).reshape(X_test.shape),
     "noisy": gaussian_noise(X_test, 0.2, random_state=0, channel_axis=1),
     "blurred": gaussian_blur(X_test, 1.0, channel_axis=1),
@@ -62,7 +63,7 @@ strange = {
 Z_test = extractor.transform(X_test)
 known = np.repeat([1, 0], len(X_test))
 areas = {}
-for name, pictures in strange.items():
+for name, pictures in unknown.items():
     both = np.concatenate([Z_test, extractor.transform(pictures)])
     areas[name] = [
         roc_auc_score(known, model.score_samples(both[:, columns]))
@@ -71,7 +72,7 @@ for name, pictures in strange.items():
 
 # %%
 # No layer is the best for everything. A blurred digit lies nearer to the middle of its class than a
-# sharp one, so that a log-density takes it for more familiar: below 0.5 a score is misled.
+# sharp one, so that a log-density takes it for more familiar: a score below 0.5 is misled.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 places = np.arange(len(models))

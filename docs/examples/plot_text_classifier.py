@@ -4,7 +4,7 @@ A text classifier
 
 Texts are samples like any others: a tokenizer goes into ``preprocessing``, and the network takes
 what it returns. Here a small network tells which part of scipy a docstring is from. Then it is
-shown texts that are no docstrings at all.
+shown texts that are not docstrings at all.
 """
 
 # %%
@@ -44,8 +44,8 @@ texts, texts_test, y, y_test = train_test_split(texts, y, test_size=0.25, random
 texts, texts_val, y, y_val = train_test_split(texts, y, test_size=0.25, random_state=0)
 
 # %%
-# A tokenizer is any function from a list of texts to arrays by name, those of transformers among
-# them. The network takes the arrays by these names. This one numbers words by a hash.
+# A tokenizer is any function from a list of texts to named arrays, those of transformers included.
+# The network takes the arrays by these names. This one numbers words by a hash.
 
 
 def tokenize(texts):
@@ -82,7 +82,7 @@ for _ in range(12):
         optimizer.step()
 
 # %%
-# The pipeline takes texts. The second one is the softmax of the same network.
+# The pipeline takes texts. The second pipeline is the softmax of the same network.
 
 sklearn.set_config(enable_metadata_routing=True)
 extractor = FeatureExtractor(network, layer=["penultimate", "output"], preprocessing=tokenize)

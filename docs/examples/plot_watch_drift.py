@@ -4,11 +4,11 @@ Watch a stream for drift
 
 A camera gets noisier. The pictures have no labels, so nobody sees the errors; the scores of the
 density do. A monitor is fitted to the scores of held-out pictures, and raises an alarm when those
-of the stream fall. If nothing changes, the probability that it ever does so is at most 1 %.
+of the stream fall. If nothing changes, the probability of an alarm, ever, is at most 1 %.
 """
 
 # %%
-# A network, and a density of its activations. A third of the pictures calibrates the monitor, and
+# A network, and a density of its activations. One third of the pictures calibrates the monitor, and
 # another third is the stream.
 
 import warnings
@@ -62,7 +62,8 @@ at = monitor.alarm_at_
 print(f"alarm after {at} pictures, at noise σ = {sigma[at - 1]:.2f} of a pixel's range")
 
 # %%
-# What it bet on, and when it had won enough. Below, the errors that nobody saw.
+# The evidence of drift along the stream, and when it was enough for an alarm. Below, the errors
+# that nobody saw.
 
 figure, (above, below) = plt.subplots(2, figsize=(6, 6), sharex=True, layout="constrained")
 DriftDisplay.from_monitor(monitor, ax=above)

@@ -94,10 +94,10 @@ def _text(shown: Shown) -> str:
     )
     return (
         f"Of {first['DeepFool']['n']:,} pictures {'; '.join(said)}; pixels 0–1. DeepFool and FGSM "
-        "change each picture as little as changes its label, FGSM by at most 64 of 255 a pixel; "
-        "the universal perturbation is the same for all, 10 of 255 a pixel or, where this fools "
-        "fewer than half, 20, 40 or 80. A confidence that rises from a picture to the one that "
-        "fools is a failure; AUROC tells the pictures from those that fool."
+        "change each picture by as little as changes its label, FGSM by at most 64 of 255 per "
+        "pixel; the universal perturbation is the same for all, 10 of 255 per pixel or, where this "
+        "fools fewer than half, 20, 40 or 80. A confidence that rises from a picture to its "
+        "adversarial version fails; the AUROC is that of telling the two apart."
     )
 
 

@@ -17,11 +17,11 @@ _DRAWINGS = Path("_static", "comparison")
 _HEAD = """\
 # Confidences compared
 
-Confidences in the label of one network, from the same features and logits. Training pictures fit;
-one half of the held-out pictures calibrates (temperature, norm, open set), the other half measures.
-Numbers after ± are standard deviations over trainings or, of a pretrained network, over draws of
-the halves and of the noise. This page is written by the commands below with `--page`, never by
-hand; they need the extra `compare`.
+Confidences in the label of one network, from the same features and logits: fitted to the training
+pictures, calibrated on one half of the held-out pictures (temperature, norm, open set) and measured
+on the other half. Numbers after ± are standard deviations over trainings or, of a pretrained
+network, over draws of the halves and of the noise. This page is written by the commands below with
+`--page`, never by hand; they need the extra `compare`.
 """
 
 

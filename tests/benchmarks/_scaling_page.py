@@ -106,14 +106,14 @@ def _jobs(jobs: list[Job], vgg: float, decoded: float, fit_ns: float) -> str:
         "files read": lambda j: _bytes(j.n * j.file_bytes),
         "pixels to the GPUs (float32, 224 px)": lambda j: _bytes(j.n * 3 * 224**2 * FLOAT32),
         "features, if they are kept (float32)": lambda j: _bytes(j.n * j.d * FLOAT32),
-        "states moved, one a GPU": lambda j: _bytes(j.gpus * j.state),
+        "states moved, one per GPU": lambda j: _bytes(j.gpus * j.state),
         "decoding, core hours": lambda j: f"{j.n / decoded / 3600:,.1f}",
         "network": lambda j: _time(j.n * vgg / NETWORK_FLOPS / j.gpus),
         "copies to the GPU": lambda j: _time(j.n * 3 * 224**2 * FLOAT32 / PCI / j.gpus),
-        "fit of the density, one core a GPU": lambda j: _time(j.n * j.d * fit_ns * 1e-9 / j.gpus),
+        "fit of the density, one core per GPU": lambda j: _time(j.n * j.d * fit_ns * 1e-9 / j.gpus),
         "scoring, on the GPU": lambda j: _time(j.n * j.scoring / GPU_DOUBLES / j.gpus),
     }
-    lines = ["| " + " | ".join(["", *(job.name for job in jobs)]) + " |"]
+    lines = ["| " + " | ".join(["quantity", *(job.name for job in jobs)]) + " |"]
     lines += ["| --- " + "| ---: " * len(jobs) + "|"]
     lines += ["| " + " | ".join([name, *map(of, jobs)]) + " |" for name, of in rows.items()]
     return "\n".join(lines)
