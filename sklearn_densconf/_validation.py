@@ -48,6 +48,11 @@ def check_matrix(estimator: Any, X: Any, *, reset: bool) -> Array:
     """Check all of `check_features` but that values are finite, which takes a pass over them."""
     if not reset and _is_as_fitted(estimator, X):
         return X
+    if isinstance(X, (list, tuple)) and len(X) and getattr(X[0], "ndim", 0) == 2:
+        raise ValueError(
+            f"X is a {type(X).__name__} of {len(X)} matrices, wanted one: put their columns side "
+            "by side, such as by np.hstack([features, logits])"
+        )
     if hasattr(X, "detach"):  # a tensor; numpy would refuse its graph, and bfloat16
         X = X.detach()
         X = to_numpy(X) if namespace(X) is np else X

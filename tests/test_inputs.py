@@ -309,6 +309,13 @@ def test_pictures_of_several_sizes_are_told_by_path(files, tmp_path, num_workers
         extractor.fit_transform([*files["grey"], small])
 
 
+def test_a_grey_picture_among_those_in_colour_is_told_the_mode_to_bring_it_to():
+    extractor = FeatureExtractor(Convolutional(n_channels=3), preprocessing=Plain(None))
+    pictures = [*map(Image.fromarray, COLOUR), Image.fromarray(GREY[0][:, :10])]
+    with pytest.raises(ValueError, match=r"\(1, 12, 10\), wanted .* by picture.convert\('RGB'\)$"):
+        extractor.fit_transform(pictures)
+
+
 REFUSED = {
     "another shape": (lambda: FLOATS[:, :, 1:], r"samples of shape \(1, 11, 12\), wanted \(1, 12"),
     "another length": (lambda: FLOATS.reshape(6, -1)[:, 1:], r"shape \(143,\), wanted \(1, 12, 12"),

@@ -760,6 +760,15 @@ def test_held_out_pictures_from_the_fit_are_warned_of(data, as_type):
     OpenSetClassifier().fit(as_type(X), y, X_val=few, y_val=y[:29])
 
 
+@pytest.mark.parametrize("both", [list, tuple])
+def test_features_and_logits_apart_are_asked_for_in_one_matrix(data, both):
+    X, y, _, _ = data
+    with pytest.raises(
+        ValueError, match=r"X is a \w+ of 2 matrices, .* np.hstack\(\[features, log"
+    ):
+        OpenSetClassifier().fit(both([X[:, :D], X[:, D:]]), y)
+
+
 def test_labels_of_held_out_pictures_without_these_are_refused():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 6)), np.arange(40) % 2

@@ -119,6 +119,8 @@ class Pictures:
     def _checked(self, index: int, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.shape != self.shape:
             cure = "let preprocessing bring all pictures to one size and mode"
+            if tensor.ndim == 3 and tensor.shape[0] != self.shape[0]:
+                cure += ", such as by picture.convert('RGB')"
             if tensor.ndim < 2 or not tensor.is_floating_point():
                 cure = "pad the samples, or give a DataLoader whose collate_fn puts them together"
             raise ValueError(
