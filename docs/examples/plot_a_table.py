@@ -79,7 +79,7 @@ for name, table in tables.items():
 # defence: columns that were not filled in go unnoticed here, where a check of the table would have
 # found them.
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+figure, axes = plt.subplots(2, figsize=(6, 7), sharey=True, layout="constrained")
 for ax, (title, classifier) in zip(
     axes, {"softmax": softmax, "open-set": pipe}.items(), strict=True
 ):

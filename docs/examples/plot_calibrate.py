@@ -67,7 +67,7 @@ f"T = {scaled.temperature_:.2f}: the logits are too large by this factor"
 # above it too cautious.
 
 noisy = gaussian_noise(X_test, 0.5, random_state=0)
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+figure, axes = plt.subplots(2, figsize=(6, 9), layout="constrained")
 for ax, (title, pictures) in zip(axes, {"clean": X_test, "noise": noisy}.items(), strict=True):
     for name, pipe in pipes.items():
         ReliabilityDisplay.from_estimator(pipe, pictures, y_test, name=name, n_bins=8, ax=ax)

@@ -63,7 +63,7 @@ sweeps = {
     "Noise σ (pixels 0–1)": (partial(gaussian_noise, random_state=0), np.linspace(0, 1, 6)),
     "Blur σ (pixels)": (gaussian_blur, np.linspace(0, 1.5, 6)),
 }
-figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+figure, axes = plt.subplots(2, figsize=(6, 7), layout="constrained")
 for ax, (title, (distort, severities)) in zip(axes, sweeps.items(), strict=True):
     distorted = {s: (distort(X_test, s, channel_axis=1), y_test) for s in severities}
     curves = {name: confidence_curve(pipe, distorted) for name, pipe in confidences.items()}

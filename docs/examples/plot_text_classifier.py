@@ -98,7 +98,7 @@ f"accuracy on new docstrings: {pipe.score(texts_test, y_test):.2f}"
 source = inspect.getsource(argparse)
 code = [line.strip() for line in source.split("\n") if len(line) > 40 and '"' not in line][:300]
 kinds = {"docstrings": texts_test, "source code": code}
-figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+figure, axes = plt.subplots(2, figsize=(6, 7), sharey=True, layout="constrained")
 for ax, (title, classifier) in zip(
     axes, {"softmax": softmax, "open-set": pipe}.items(), strict=True
 ):
