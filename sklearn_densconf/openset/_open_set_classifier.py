@@ -376,9 +376,8 @@ class OpenSetClassifier(FittedMixin):
         given = labels if self.classes is None else np.asarray(to_numpy(self.classes))
         n_logits = len(given) if self.logits is None else int(self.logits)
         self._width = count_features(X.shape[1], n_logits)
-        self.classes_, self._order = order_of_logits(
-            self.classes, labels, n_logits, type(self).__name__
-        )
+        asked = self.classes, labels, n_logits, type(self).__name__
+        self.classes_, self._order = order_of_logits(*asked)
         check_priors(self.priors, len(self.classes_))
 
     def _with_moments(self, moments: Moments) -> Self:
