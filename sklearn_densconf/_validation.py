@@ -115,12 +115,15 @@ def warn_of_trained(X_val: Array, X: Array) -> None:
 
 
 def _projections(X: Array) -> np.ndarray:
-    """Return one number per row, (n,), in float64 without a copy of X."""
-    rows, direction = to_numpy(X), np.random.default_rng(0).normal(size=X.shape[1])
-    starts = range(0, len(rows), ROWS)
+    """Return one number per row, (n,), in float64; only these leave the device that X is on."""
+    xp = namespace(X)
+    direction = as_like(np.random.default_rng(0).normal(size=X.shape[1]), X, xp.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # NaN equals nothing
-        parts = [rows[start : start + ROWS].astype(np.float64) @ direction for start in starts]
-    return np.concatenate(parts)
+        parts = [
+            float64(X[start : start + ROWS, ...]) @ direction
+            for start in range(0, X.shape[0], ROWS)
+        ]
+    return to_numpy(xp.concat(parts))
 
 
 def check_finite(X: Array) -> None:

@@ -209,18 +209,21 @@ def warn_of_scale(estimator: Any, values: Any, *, in_fit: bool) -> None:
     in_fit : bool
         Whether it learns it now.
     """
+    some = values[:SOME].detach() if isinstance(values, torch.Tensor) else values[:SOME]
     if in_fit:
         are_divided = is_pixels(values) and values.ndim > 2
-        largest = 1.0 if are_divided else np.abs(to_array(values[:SOME])).max()
-        estimator._largest = float(largest)
-    known = getattr(estimator, "_largest", math.inf)
-    some = to_array(values[:SOME])
-    if in_fit or some.dtype.kind != "f" or not known <= LARGEST_SCALED:
+        estimator._largest = 1.0 if are_divided else float(abs(some).max())
         return
-    in_range = some[0].size >= SMALLEST and 127 < some.max() <= WHITE and some.min() >= 0
-    if in_range and (some == np.round(some)).all():
+    known = getattr(estimator, "_largest", math.inf)
+    if not known <= LARGEST_SCALED or math.prod(values.shape[1:]) < SMALLEST:
+        return
+    largest = float(some.max())  # of tensors on a GPU no picture is fetched for this
+    if not 127 < largest <= WHITE:
+        return
+    some = to_array(some)
+    if some.dtype.kind == "f" and some.min() >= 0 and (some == np.round(some)).all():
         warnings.warn(
-            f"X has whole numbers up to {some.max():g}, as pixels have, but those of fit were at "
+            f"X has whole numbers up to {largest:g}, as pixels have, but those of fit were at "
             f"most {known:g}: scale X as the network's training pictures were, or pass uint8, "
             "which is divided by 255",
             UserWarning,
