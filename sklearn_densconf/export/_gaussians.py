@@ -23,7 +23,7 @@ Distances = tuple[torch.Tensor, torch.Tensor | float]
 
 # In float32 a far point is moved to where its squared distance is below 1e34.
 NEARER = 1e17 / ROOT_LARGEST
-# So many columns of a triangle are one product: those below its diagonal are 0 for earlier rows.
+# So many columns of a whitening, a triangle, are one product: the rows below the last are 0.
 STRIPE = 160
 FAR = {torch.float64: FAR64, torch.float32: 1e18}  # deviations whose squares are numbers
 
