@@ -217,7 +217,8 @@ def _open_set_case(rng):
     X = np.c_[features, 3 * np.eye(k)[codes] + rng.normal(size=(len(codes), k))]
     template = GaussianDensityClassifier("tied", shrinkage=0.1, var_smoothing=0.0)
     model = OpenSetClassifier(density=template, discount=float(rng.uniform(0.01, 0.3)))
-    model.fit(X, codes, X_val=X, y_val=codes)
+    # as fit with X_val, which would warn that these are no held-out samples
+    model.partial_fit(X, codes, classes=np.arange(k)).calibrate(X, codes)
     Z = X[:5] + rng.normal(size=(5, d + k)) * 10.0 ** rng.uniform(-1, 3)
     return list(_discounted(model, X, codes, Z, d))
 

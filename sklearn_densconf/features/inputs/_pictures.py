@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from sklearn_densconf._modes import converted, is_grey, mark_deep
+from sklearn_densconf._modes import DEEP_TILES, converted, is_grey, mark_deep
 from sklearn_densconf._optional import import_optional
 from sklearn_densconf.features.inputs._batch import input_of
 from sklearn_densconf.features.inputs._containers import Field, is_text, label_of
@@ -98,10 +98,11 @@ class Pictures:
 
     def _tensor(self, index: int) -> torch.Tensor:
         item = self._item(index)
-        picture = _as_picture(item)
+        is_read_here = is_path(item) or is_file_content(item)
+        picture = _decoded(item) if is_read_here else _as_picture(item)
         if self._exif_transpose and hasattr(picture, "getexif"):
             picture = import_optional("PIL.ImageOps", "exif_transpose").exif_transpose(picture)
-        if not (is_path(item) or is_file_content(item) or isinstance(self._preprocessing, Plain)):
+        if not (is_read_here or isinstance(self._preprocessing, Plain)):
             picture = _copy_of(picture)
         try:
             tensor = self._preprocessing(picture)
@@ -249,9 +250,7 @@ def as_pictures(values: Any, shape: tuple[int, ...] | None) -> Any:
 
 
 def _as_picture(item: Any) -> Any:
-    """Return the PIL image of a path or of a uint8 picture, and the tensor of anything else."""
-    if is_path(item) or is_file_content(item):
-        return _decoded(item)
+    """Return the PIL image of a uint8 picture, and the tensor of any other array."""
     if not isinstance(item, np.ndarray):
         mark_deep(item)
         return item
@@ -309,7 +308,8 @@ def _check_size(picture: Any, file: Any) -> None:
 
 def _decoded(file: Any) -> Any:
     with _opened(file) as picture:
-        mark_deep(picture)
+        if DEEP_TILES in str(getattr(picture, "tile", "")):  # of most there is nothing to note
+            mark_deep(picture)
         try:
             picture.load()
         except Exception as error:

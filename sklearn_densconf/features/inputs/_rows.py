@@ -287,7 +287,7 @@ def _has_channels_last(shape: Sequence[int], wanted: tuple[int, ...] | None) -> 
 def to_tensor(values: Any) -> torch.Tensor:
     if isinstance(values, torch.Tensor):
         return values.detach()
-    values = unmasked(values)
+    values = values if type(values) is np.ndarray else unmasked(values)
     native = values.dtype.newbyteorder("=")
     writable = values.flags.writeable and all(stride >= 0 for stride in values.strides)
     if writable and values.dtype == native:
