@@ -102,8 +102,7 @@ def _usable(X: torch.Tensor) -> torch.Tensor:
 def _usable_rows(is_usable: torch.Tensor) -> torch.Tensor:
     """Return the number of each sample, (n,); of one that is not usable that of one that is."""
     rows = torch.arange(is_usable.shape[0], device=is_usable.device)
-    usable = torch.cat([torch.where(is_usable, rows, 0), rows.new_zeros(1)])  # there may be none
-    return torch.where(is_usable, rows, usable.amax(0))
+    return torch.where(is_usable, rows, torch.where(is_usable, rows, 0).amax(0))
 
 
 def _taken(X: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
