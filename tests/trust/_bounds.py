@@ -14,8 +14,9 @@ terms, 2 f √(D₀ M). A posterior lies where such errors of the log-densities 
 from dataclasses import dataclass
 
 import numpy as np
-import oracle
 from mpmath import mp, mpf
+
+from tests import oracle
 
 ROUNDED, NEAR = 2**17, mpf(1) / 16  # as in density/_distances.py
 CONSTANT = 4

@@ -8,10 +8,10 @@ import warnings
 from collections import Counter
 
 import numpy as np
-import oracle
 from mpmath import mp, mpf
 
 from sklearn_densconf import GaussianDensityClassifier, OpenSetClassifier, SoftmaxClassifier
+from tests import oracle
 from tests.trust._bounds import CONSTANT, Expected, Samples, condition
 
 TYPES = ("diag", "spherical", "tied_diag", "tied", "full")
